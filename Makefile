@@ -1,0 +1,67 @@
+# Segue. Two commands do everything on a fresh machine with Python >= 3.11 and make:
+#   make demo    sets up the environment and runs the main job
+#   make test    sets up the environment and runs all tests
+# Nothing outside this folder is changed, except that root gets missing system packages installed.
+
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.ready
+# torch's CPU builds differ from place to place: an interpreter that has one is preferred.
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
+            $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+
+export MUJOCO_GL ?= $(shell [ -f $(VENV)/.gl ] && cat $(VENV)/.gl || echo egl)
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: help setup demo test test-quick check ci bench train proto clean
+
+help:
+	@sed -n 's/^#   //p' Makefile
+	@echo "also: setup, test-quick, check, ci, bench, train, proto, clean"
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt scripts/ensure_gl.sh
+	@[ -n "$(PYTHON)" ] || { echo "Segue needs Python 3.11 or newer; say which with make PYTHON=/path/to/python"; exit 1; }
+	@echo "setting up $(VENV) with $(PYTHON) (some minutes the first time)"
+	@[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@sh scripts/ensure_gl.sh $(BIN)/python $(VENV)/.gl
+	@touch $(STAMP)
+
+demo: setup
+	@$(BIN)/segue demo --output_dir=outputs/demo
+
+test: setup
+	$(BIN)/python -m pytest
+
+test-quick: setup
+	$(BIN)/python -m pytest -m "not slow and not e2e"
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+ci: check test
+
+bench: setup
+	@$(BIN)/segue bench --output_dir=outputs/bench
+
+# Recreates the weights of builtin:belt from nothing, in about 20 minutes on two cores.
+train: setup
+	$(BIN)/python training/record.py --out outputs/belt.npz
+	$(BIN)/python training/train.py --data outputs/belt.npz --out src/segue/policies/weights/belt.safetensors
+
+# Old tools on purpose: what they generate runs with every protobuf since 5.29, so users need not upgrade theirs.
+proto: setup
+	@[ -x $(VENV)-proto/bin/python ] || $(PYTHON) -m venv $(VENV)-proto
+	@$(VENV)-proto/bin/pip install --quiet --disable-pip-version-check \
+	    'grpcio-tools==1.71.2' 'mypy-protobuf==3.6.0' 'setuptools<81'
+	PATH="$(VENV)-proto/bin:$$PATH" $(VENV)-proto/bin/python -m grpc_tools.protoc -Isrc --python_out=src \
+	    --grpc_python_out=src --mypy_out=src --mypy_grpc_out=src src/segue/wire/policy.proto
+
+clean:
+	rm -rf $(VENV) $(VENV)-proto outputs build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find src tests training -name __pycache__ -type d -exec rm -rf {} +
