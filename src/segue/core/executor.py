@@ -1,0 +1,386 @@
+"""The one object that ties the core together: ticks and events in, commands and requests out.
+
+On a tick that may begin a step the order is fixed (TIMELINE rule 2): drain the
+inbox and merge, judge the situation, decide whether to ask, begin the step. So
+observation, step and leftover of a request are one snapshot of one tick, and
+the leftover includes the action that begins right after. In mid-step nothing is
+merged and nothing is asked. The executor owns no clock, thread or robot; it
+never waits, and whatever arrives when, no step is begun twice or backwards.
+
+    tick = executor.tick(now_ns, observation)
+    if tick.request is not None: outbox.put(tick.request)
+    executor.applied(robot.write(tick.action))
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field, replace
+
+from segue.core.check import BAD_CHUNK, fault_of
+from segue.core.delay import DelayForecast
+from segue.core.facts import (
+    ChunkDropped,
+    ChunkTaken,
+    Event,
+    ExecutorConfig,
+    ExitReason,
+    Handshake,
+    LevelChanged,
+    RequestMissed,
+    Tick,
+)
+from segue.core.interpolate import StepGrid
+from segue.core.merge import Plan
+from segue.core.motion import Motion
+from segue.core.queue import ActionQueue, PlannedAction
+from segue.core.schedule import DropReason, Outstanding, RequestScheduler
+from segue.core.specs import Kind
+from segue.core.types import ActionChunk, ChunkRequest, FloatArray, Observation, Strategy
+from segue.core.watchdog import (
+    MISSES_UNTIL_LOST,
+    NS_PER_S,
+    Facts,
+    LevelChange,
+    SafetyLevel,
+    Troubles,
+    Watchdog,
+)
+
+
+@dataclass(slots=True)
+class _Session:
+    """What changes with handshakes, resets and merges."""
+
+    epoch: int = 1
+    ready: bool = False
+    policy_hash: str | None = None
+    warm_inference_ns: int = 0
+    after_handshake: bool = True
+    fresh_chunk: bool = False
+    begun_since_merge: int = 0
+    ending: ExitReason | None = None
+    tick: int = -1
+    applied: FloatArray | None = None
+
+
+@dataclass(slots=True)
+class _Mail:
+    """What came in and waits for a tick that may take it, and what goes out with the next tick."""
+
+    inbox: list[ActionChunk] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    history: deque[Observation] = field(default_factory=deque)
+
+
+class ChunkExecutor:
+    """Executes chunks on one robot."""
+
+    def __init__(self, config: ExecutorConfig, pose: FloatArray) -> None:
+        """Starts at rest.
+
+        Args:
+            config: the session's configuration.
+            pose: present position of the robot, shape (A,): the first command continues from here.
+        """
+        self.config = config
+        self.queue = ActionQueue(config.action.mask(Kind.DISCRETE))
+        self.scheduler = RequestScheduler(config.rule)
+        self.forecast = DelayForecast(config.action_hz, config.control_hz)
+        self.watchdog = Watchdog(config.safety)
+        grid = StepGrid.of(config.action_hz, config.control_hz)
+        self.motion = Motion(config.action, grid, config.control_hz, pose)
+        self.troubles = Troubles()
+        self._session = _Session()
+        self._mail = _Mail(history=deque(maxlen=config.history_steps))
+
+    def __repr__(self) -> str:
+        return f"<ChunkExecutor {self.watchdog.level.name} epoch={self.epoch} {self.queue!r}>"
+
+    @property
+    def step(self) -> int:
+        """Index of the next action not yet begun."""
+        return self.queue.step
+
+    @property
+    def epoch(self) -> int:
+        """The present epoch."""
+        return self._session.epoch
+
+    @property
+    def age_limit_ns(self) -> int:
+        """The oldest an action may be when it begins."""
+        config = self.config
+        return config.safety.action_age_limit_ns(config.rule.horizon, config.action_hz, self.forecast.time_ns)
+
+    # --- what the outside reports -------------------------------------------------------------
+
+    def link_opened(self, handshake: Handshake) -> None:
+        """Notes that a session is open: requests may be sent, and the first reply is a cold one."""
+        session = self._session
+        if session.policy_hash is not None and handshake.policy_hash != session.policy_hash:
+            self.troubles.other_policy = handshake.policy_hash
+        session.policy_hash = session.policy_hash or handshake.policy_hash
+        session.ready, session.after_handshake = True, True
+        session.warm_inference_ns = handshake.warm_inference_ns
+        self.forecast.declare(handshake.round_trip_ns, handshake.warm_inference_ns)
+
+    def link_closed(self, now_ns: int, cause: str) -> None:
+        """Notes that the channel is gone; until it is opened again nothing is asked."""
+        self._session.ready = False
+        self.request_failed(now_ns, 0, cause)
+
+    def link_process_gone(self, now_ns: int) -> None:
+        """Notes that the process beside us is dead: lost at once, there is nobody to try again."""
+        self._session.ready = False
+        cancelled = self.scheduler.cancel()
+        self.troubles.misses = max(self.troubles.misses, MISSES_UNTIL_LOST)
+        if self.troubles.lost_since_ns is None:
+            self.troubles.lost_since_ns = now_ns
+        self._mail.events.append(RequestMissed(cancelled.number if cancelled else 0, "link process gone"))
+
+    def request_failed(self, now_ns: int, number: int, cause: str) -> None:
+        """Notes that request `number` (0: whichever is outstanding) failed; two in a row lose the link."""
+        cancelled = self.scheduler.cancel(number or None)
+        if number and cancelled is None:
+            return  # of a request that was given up before: already counted
+        self._miss(now_ns, cancelled.number if cancelled else 0, cause)
+
+    def receive(self, chunk: ActionChunk) -> None:
+        """Puts a reply into the inbox, which is drained on the next tick that may begin a step."""
+        self._mail.inbox.append(chunk)
+
+    def camera_failed(self, now_ns: int, what: str) -> None:
+        """Notes that no picture can be had: nothing is asked until `camera_works`."""
+        if self.troubles.camera is None:
+            self.troubles.camera, self.troubles.camera_since_ns = what, now_ns
+
+    def camera_works(self) -> None:
+        """Notes that all cameras deliver again."""
+        self.troubles.camera = None
+
+    def robot_failed(self, what: str) -> None:
+        """Latches a fault of the robot."""
+        self.troubles.robot = self.troubles.robot or what
+
+    def applied(self, target: FloatArray) -> None:
+        """Notes the target that the driver really applied, shape (A,): what holding goes back to."""
+        self._session.applied = target
+
+    def reset(self) -> None:
+        """Forgets the plan: a new episode, or a new task; what is under way in the network is void."""
+        self._new_epoch()
+
+    def stop(self, reason: ExitReason) -> None:
+        """Asks for an orderly end: no more requests, hold, park, then `Tick.exit`."""
+        self.troubles.stop = True
+        self._session.ending = self._session.ending or reason
+
+    # --- the tick -----------------------------------------------------------------------------
+
+    def tick(self, now_ns: int, observation: Observation) -> Tick:
+        """Decides this tick: the command, and whether to ask.
+
+        Args:
+            now_ns: the scheduled time of this tick; consecutive ticks lie a whole number of periods apart.
+            observation: taken at this tick; its step is filled in here.
+        """
+        self._session.tick += 1
+        boundary = self.motion.at_boundary(self._session.tick)
+        if boundary:
+            self._drain(now_ns)
+        if not self._mail.inbox:
+            self._expire(now_ns)
+        self._judge(now_ns, boundary)
+        request = self._ask(now_ns, observation) if boundary else None
+        began = self._begin() if boundary else None
+        action = self.motion.command(self._session.tick)
+        events, self._mail.events = tuple(self._mail.events), []
+        level = self.watchdog.level
+        waiting = self._waiting() and not self.motion.under_way and level < SafetyLevel.HOLD
+        return Tick(action, request, began, level, waiting, events, self._exit(now_ns))
+
+    def _drain(self, now_ns: int) -> None:
+        inbox, self._mail.inbox = self._mail.inbox, []
+        for chunk in inbox:
+            asked = self.scheduler.match(chunk.request_number, chunk.epoch)
+            reason = asked if isinstance(asked, DropReason) else self._take(now_ns, chunk, asked)
+            if reason is not None:
+                self._mail.events.append(ChunkDropped(chunk.request_number, chunk.epoch, reason))
+
+    def _take(self, now_ns: int, chunk: ActionChunk, asked: Outstanding) -> DropReason | None:
+        """Merges the awaited chunk, or returns why not."""
+        session = self._session
+        reason = self._fault_of(now_ns, chunk, asked)
+        if reason is not None:
+            self._refuse(now_ns, asked, reason)
+            return reason
+        cold = chunk.cold or asked.after_handshake
+        delay_steps = None if cold else self.forecast.observe(now_ns - asked.requested_ns)
+        self.troubles.bad_chunks = self.troubles.misses = 0
+        self.troubles.lost_since_ns = None
+        session.after_handshake = False
+        used = chunk.robot_actions[: self.config.rule.horizon]
+        low, high = self.config.action.array("low"), self.config.action.array("high")
+        plan = Plan.of_chunk(used, chunk.model_actions, asked.captured_ns, low, high)
+        merged = self.queue.merge(plan, asked.start_step, self.config.blend, self.config.rule.kept_of_chunk())
+        if merged is None:
+            return DropReason.ALL_PAST
+        session.fresh_chunk, session.begun_since_merge = True, 0
+        round_trip = now_ns - asked.requested_ns
+        fact = ChunkTaken(chunk, merged, asked.forecast_steps, delay_steps, round_trip, len(self.queue))
+        self._mail.events.append(fact)
+        return None
+
+    def _refuse(self, now_ns: int, asked: Outstanding, reason: DropReason) -> None:
+        """Notes what an awaited but useless answer says: of the policy, or that there was none in time."""
+        if reason in BAD_CHUNK:
+            self.troubles.bad_chunks += 1
+        elif reason is not DropReason.OTHER_POLICY:
+            self._miss(now_ns, asked.number, reason.value)
+
+    def _fault_of(self, now_ns: int, chunk: ActionChunk, asked: Outstanding) -> DropReason | None:
+        if chunk.policy_hash != self._session.policy_hash:
+            self.troubles.other_policy = chunk.policy_hash
+            return DropReason.OTHER_POLICY
+        if now_ns - asked.captured_ns > self.age_limit_ns:
+            return DropReason.TOO_OLD
+        return fault_of(chunk, asked, self.config.action, self.config.policy_horizon)
+
+    def _expire(self, now_ns: int) -> None:
+        missed = self.scheduler.expire(now_ns)
+        if missed is not None:
+            self._miss(now_ns, missed.number, "deadline")
+
+    def _miss(self, now_ns: int, number: int, cause: str) -> None:
+        self.troubles.misses += 1
+        if self.troubles.misses >= MISSES_UNTIL_LOST and self.troubles.lost_since_ns is None:
+            self.troubles.lost_since_ns = now_ns
+        self._mail.events.append(RequestMissed(number, cause))
+
+    def _judge(self, now_ns: int, boundary: bool) -> None:
+        """Updates the level, and does what entering or leaving it means."""
+        tick, safety = self._session.tick, self.config.safety
+        facts = self._facts(now_ns, boundary)
+        change = self.watchdog.update(facts, self.troubles, now_ns)
+        if change is None:
+            return
+        self._note(change, facts, now_ns)
+        at_rest = (SafetyLevel.HOLD, SafetyLevel.FAULT)
+        if change.after in at_rest:
+            self._new_epoch()
+            last = self._session.applied if self._session.applied is not None else self.motion.sent
+            self.motion.hold_at(last, tick, safety.hold_ramp_ns / NS_PER_S)
+        elif change.after is SafetyLevel.PARK:
+            rest = self.config.rest_pose if self.config.rest_pose is not None else self.motion.sent
+            self.motion.park_at(rest, tick, safety.park_ns / NS_PER_S)
+        elif change.before in (SafetyLevel.HOLD, SafetyLevel.PARK):
+            self.motion.resume(tick, safety.resume_ramp_ns / NS_PER_S)
+
+    def _facts(self, now_ns: int, boundary: bool) -> Facts:
+        captured, asked = self.queue.next_captured_ns(), self.scheduler.outstanding
+        return Facts(
+            left=len(self.queue),
+            under_way=self.motion.under_way and not boundary,
+            waiting=self._waiting(),
+            fresh_chunk=self._session.fresh_chunk,
+            next_age_ns=None if captured is None or not boundary else now_ns - captured,
+            asked_age_ns=None if asked is None else now_ns - asked.captured_ns,
+            age_limit_ns=self.age_limit_ns,
+        )
+
+    def _waiting(self) -> bool:
+        if len(self.queue):
+            return False
+        return self.config.rule.strategy is Strategy.SYNC or not self._session.fresh_chunk
+
+    def _note(self, change: LevelChange, facts: Facts, now_ns: int) -> None:
+        lost = self.troubles.lost_since_ns
+        detail = self.troubles.robot or self.troubles.camera or self.troubles.other_policy or ""
+        age = facts.next_age_ns if facts.next_age_ns is not None else facts.asked_age_ns
+        detect = now_ns - lost if lost is not None else 0
+        self._mail.events.append(LevelChanged(change, detail, facts.left, age, detect))
+
+    def _ask(self, now_ns: int, observation: Observation) -> ChunkRequest | None:
+        """Returns a request if it is time for one (TIMELINE rules 5 to 7)."""
+        seen = replace(observation, step=self.step)
+        history = tuple(self._mail.history)
+        self._mail.history.append(seen)
+        begun, forecast = self._session.begun_since_merge, self.forecast.steps
+        if not self._may_ask() or not self.config.rule.wants(len(self.queue), begun, forecast):
+            return None
+        leftover = self.queue.leftover() if self.config.rule.strategy is Strategy.RTC else None
+        request = ChunkRequest(
+            number=self.scheduler.issued + 1,
+            epoch=self.epoch,
+            start_step=self.step,
+            observation=seen,
+            history=history,
+            leftover=leftover,
+            delay_steps=min(max(1, forecast), len(leftover)) if leftover else 0,
+            requested_ns=now_ns,
+            deadline_ns=now_ns + self._deadline_ns(),
+            slack_ns=int(len(self.queue) * NS_PER_S / self.config.action_hz),
+        )
+        self.scheduler.issue(self._outstanding(request, forecast))
+        return request
+
+    def _may_ask(self) -> bool:
+        troubles = self.troubles
+        free = self._session.ready and self.scheduler.outstanding is None
+        well = troubles.camera is None and troubles.other_policy is None and not troubles.stop
+        return free and well and self.watchdog.level is not SafetyLevel.FAULT
+
+    def _outstanding(self, request: ChunkRequest, forecast: int) -> Outstanding:
+        return Outstanding(
+            number=request.number,
+            epoch=request.epoch,
+            start_step=request.start_step,
+            captured_ns=request.observation.captured_ns,
+            requested_ns=request.requested_ns,
+            deadline_ns=request.deadline_ns,
+            forecast_steps=forecast,
+            after_handshake=self._session.after_handshake,
+        )
+
+    def _deadline_ns(self) -> int:
+        safety = self.config.safety
+        if self._session.after_handshake:
+            return safety.first_deadline_ns(self._session.warm_inference_ns)
+        return safety.request_deadline_ns(self.forecast.time_ns, self.age_limit_ns)
+
+    def _begin(self) -> PlannedAction | None:
+        if self.watchdog.level >= SafetyLevel.HOLD or not len(self.queue):
+            self.motion.pause()
+            return None
+        action = self.queue.begin()
+        self._session.begun_since_merge += 1
+        self.motion.begin(action.target, self._session.tick)
+        return action
+
+    def _new_epoch(self) -> None:
+        self._session.epoch += 1
+        self._session.fresh_chunk = False
+        self.scheduler.cancel()
+        self.queue.clear()
+        self._mail.history.clear()
+
+    def _exit(self, now_ns: int) -> ExitReason | None:
+        """Returns why the run is over, once the arm is at rest; where an end is due, asks for it first."""
+        level, settled = self.watchdog.level, self.motion.arrived(self._session.tick)
+        if level is SafetyLevel.FAULT:
+            reason = ExitReason.ROBOT if self.troubles.robot else ExitReason.BAD_CHUNKS
+            return reason if settled else None
+        due = self._due(now_ns)
+        if due is not None:
+            self.stop(due)
+        return self._session.ending if level is SafetyLevel.PARK and settled else None
+
+    def _due(self, now_ns: int) -> ExitReason | None:
+        troubles, safety = self.troubles, self.config.safety
+        lost = troubles.lost_since_ns
+        if lost is not None and now_ns - lost >= safety.offline_limit_ns:
+            return ExitReason.LINK_LOST
+        if troubles.camera is not None and now_ns - troubles.camera_since_ns >= safety.camera_limit_ns:
+            return ExitReason.CAMERA
+        return ExitReason.OTHER_POLICY if troubles.other_policy is not None else None

@@ -1,0 +1,175 @@
+"""What a robot offers and what a policy expects, and where the two differ.
+
+A spec names every dimension with its unit, so that joints in another order or
+degrees against radians are a refusal at the handshake and not an arm in the
+table. Specs are immutable, hash the same on every machine, and hold no arrays
+that somebody could change. This file compares; it does not convert.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+
+import numpy as np
+
+from segue.core.types import FloatArray
+
+
+class Kind(StrEnum):
+    """What a number of an action means, and with it what holding and interpolating mean."""
+
+    POSITION = "position"  # moves in a straight line; holding keeps it
+    VELOCITY = "velocity"  # constant over a step; holding is zero
+    EFFORT = "effort"  # constant over a step; holding is zero
+    DISCRETE = "discrete"  # jumps, is never blended; holding keeps it
+
+
+@dataclass(frozen=True, slots=True)
+class Dimension:
+    """One joint (or other axis) of a robot.
+
+    Attributes:
+        name: LeRobot's feature name without suffix, such as ``shoulder_pan``.
+        unit: ``deg``, ``percent`` (0..100), ``normalized`` (-100..100), ``rad``, ``m`` …
+        kind: what the number means.
+        low, high: limits in `unit`; infinite where there is none.
+        max_speed: limit of the command's change, `unit` per second; infinite where there is none.
+    """
+
+    name: str
+    unit: str
+    kind: Kind = Kind.POSITION
+    low: float = -math.inf
+    high: float = math.inf
+    max_speed: float = math.inf
+
+    def __str__(self) -> str:
+        return f"{self.name} [{self.unit}, {self.kind.value}]"
+
+
+@dataclass(frozen=True, slots=True)
+class ActionSpec:
+    """The ordered dimensions of an action."""
+
+    dimensions: tuple[Dimension, ...]
+
+    def __len__(self) -> int:
+        return len(self.dimensions)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The dimensions' names, in order."""
+        return tuple(d.name for d in self.dimensions)
+
+    def array(self, field: str) -> FloatArray:
+        """Returns one numeric field (``low``, ``high``, ``max_speed``) of all dimensions, shape (A,)."""
+        return np.array([getattr(d, field) for d in self.dimensions], dtype=np.float64)
+
+    def mask(self, *kinds: Kind) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+        """Returns which dimensions are of one of `kinds`, shape (A,), bool."""
+        return np.array([d.kind in kinds for d in self.dimensions], dtype=np.bool_)
+
+
+@dataclass(frozen=True, slots=True)
+class CameraSpec:
+    """A camera's name and the size of its pictures; height and width 0 mean any size."""
+
+    name: str
+    height: int = 0
+    width: int = 0
+    fps: float = 30.0
+
+    def __str__(self) -> str:
+        return f"{self.name} [{self.width}x{self.height}]"
+
+
+@dataclass(frozen=True, slots=True)
+class ObservationSpec:
+    """What is observed: joints in order, named environment numbers in order, cameras by name."""
+
+    state: tuple[Dimension, ...]
+    environment: tuple[str, ...] = ()
+    cameras: tuple[CameraSpec, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RobotSpec:
+    """What a robot offers."""
+
+    robot_type: str
+    observation: ObservationSpec
+    action: ActionSpec
+
+
+@dataclass(frozen=True, slots=True)
+class PolicySpec:
+    """What a policy expects and promises.
+
+    Attributes:
+        name: as the server was asked for it, such as ``builtin:belt``.
+        observation, action: what it reads and returns, in the robot's units.
+        action_hz: rate at which its steps are meant to be executed.
+        horizon: H_policy, actions it samples per chunk.
+        model_action_dim: A_model, width of an action in the model's own units.
+        history_steps: observations before the present one that it needs.
+        rtc_modes: of ``guided``, ``trained``; empty when it cannot continue a leftover.
+        warm_inference_ns: declared duration of one warm inference.
+        policy_hash: hash over weights and configuration.
+    """
+
+    name: str
+    observation: ObservationSpec
+    action: ActionSpec
+    action_hz: float
+    horizon: int
+    model_action_dim: int
+    history_steps: int
+    rtc_modes: tuple[str, ...]
+    warm_inference_ns: int
+    policy_hash: str
+
+    def spec_hash(self) -> str:
+        """Returns a hash that is equal exactly when every field but the timing is equal."""
+        fields = asdict(self)
+        del fields["warm_inference_ns"]  # measured anew at each start: no reason to re-open
+        canonical = json.dumps(fields, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def differences(robot: RobotSpec, policy: PolicySpec) -> list[str]:
+    """Lists every reason why `policy` may not drive `robot`, one sentence each with both sides.
+
+    A camera that the policy does not ask for is no difference; one that it asks
+    for and the robot lacks is.
+    """
+    found = _dimension_differences("joints", robot.observation.state, policy.observation.state)
+    found += _dimension_differences("actions", robot.action.dimensions, policy.action.dimensions)
+    mine, theirs = robot.observation.environment, policy.observation.environment
+    if theirs and mine != theirs:
+        found.append(f"environment state: robot has {_listed(mine)}, policy expects {_listed(theirs)}")
+    found += _camera_differences(robot.observation.cameras, policy.observation.cameras)
+    return found
+
+
+def _dimension_differences(what: str, robot: Sequence[Dimension], policy: Sequence[Dimension]) -> list[str]:
+    key = [(d.name, d.unit, d.kind) for d in robot]
+    if key == [(d.name, d.unit, d.kind) for d in policy]:
+        return []
+    return [f"{what}: robot has {_listed(robot)}, policy expects {_listed(policy)}"]
+
+
+def _camera_differences(robot: Sequence[CameraSpec], policy: Sequence[CameraSpec]) -> list[str]:
+    offered = {c.name: c for c in robot}
+    missing = [c for c in policy if c.name not in offered]
+    if not missing:
+        return []
+    return [f"cameras: robot has {_listed(robot)}, policy expects {_listed(policy)}"]
+
+
+def _listed(items: Sequence[object]) -> str:
+    return "(" + ", ".join(str(i) for i in items) + ")" if items else "none"

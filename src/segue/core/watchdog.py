@@ -1,0 +1,251 @@
+"""From facts to a safety level: run, degrade, hold, latch or park.
+
+Every tick the executor states the facts; `demand` turns them into the most
+severe level that any of them asks for (levels are ordered, `max` wins), and
+the table `MOVES` says what may follow what: HOLD is left only with a chunk
+computed from an observation taken after it began, FAULT is latched and never
+moves, PARK is entered from HOLD alone. Numbers are configuration; nothing here
+reads a clock or moves anything.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+from types import MappingProxyType
+
+NS_PER_S = 1_000_000_000
+
+
+class SafetyLevel(IntEnum):
+    """How well things are, from best to worst."""
+
+    RUN = 0  # executing, or waiting for the first chunk
+    DEGRADED = 1  # requests fail, the plan is still good
+    STARVED = 2  # plan empty: the last target is held
+    HOLD = 3  # held; goes on only with a chunk from a fresh observation
+    FAULT = 4  # latched: held until a person looks
+    PARK = 5  # slow move to the rest pose, then waiting there
+
+
+class OnLinkLoss(StrEnum):
+    """What to do with the plan when the link is lost."""
+
+    PLAY_OUT = "play_out"
+    STOP_NOW = "stop_now"
+
+
+class Cause(StrEnum):
+    """Why a level is what it is."""
+
+    FINE = "fine"
+    STARTED = "started"
+    REQUEST_FAILED = "request_failed"
+    CAMERA = "camera"
+    EMPTY_PLAN = "empty_plan"
+    LINK_LOST = "link_lost"
+    TOO_OLD = "action_too_old"
+    OTHER_POLICY = "other_policy"
+    BAD_CHUNKS = "bad_chunks"
+    ROBOT = "robot"
+    STOP_ASKED = "stop_asked"
+    GRACE_OVER = "hold_grace_over"
+    RESUMED = "resumed"
+
+
+@dataclass(frozen=True, slots=True)
+class SafetyConfig:
+    """The numbers of FAULTS.md; all are configuration.
+
+    Attributes:
+        max_action_age_ns: stricter limit than H / action_hz + 2 x forecast; None for that.
+        play_out_ns: how much of the plan is played after the link was lost, at most.
+        hold_ramp_ns, resume_ramp_ns: ramps into a hold and out of it.
+        park_ns: longest duration of the move to the rest pose.
+    """
+
+    max_action_age_ns: int | None = None
+    on_link_loss: OnLinkLoss = OnLinkLoss.PLAY_OUT
+    play_out_ns: int = 1 * NS_PER_S
+    hold_grace_ns: int = 10 * NS_PER_S
+    offline_limit_ns: int = 60 * NS_PER_S
+    camera_limit_ns: int = 30 * NS_PER_S
+    hold_ramp_ns: int = NS_PER_S // 5
+    resume_ramp_ns: int = 3 * NS_PER_S // 10
+    park_ns: int = 4 * NS_PER_S
+    min_deadline_ns: int = NS_PER_S // 2
+
+    def action_age_limit_ns(self, horizon: int, action_hz: float, forecast_ns: int) -> int:
+        """Returns the oldest an action may be when it begins: now - capture of its observation."""
+        natural = int(horizon * NS_PER_S / action_hz) + 2 * forecast_ns
+        return natural if self.max_action_age_ns is None else min(natural, self.max_action_age_ns)
+
+    def request_deadline_ns(self, forecast_ns: int, age_limit_ns: int) -> int:
+        """Returns how long to wait for a reply: 2 x forecast between 500 ms and the age limit."""
+        return min(max(2 * forecast_ns, self.min_deadline_ns), age_limit_ns)
+
+    def first_deadline_ns(self, warm_inference_ns: int) -> int:
+        """Returns how long to wait for the first reply after a handshake, which may be a cold one."""
+        return max(2 * NS_PER_S, 3 * warm_inference_ns)
+
+
+@dataclass(slots=True)
+class Troubles:
+    """What is wrong at present, as far as anybody has said; the executor keeps it up to date.
+
+    Attributes:
+        misses: requests or dials that failed in a row.
+        lost_since_ns: when the second miss in a row came; None while the link is good.
+        bad_chunks: rejected chunks in a row.
+        camera, robot: what failed, in words; None when nothing did.
+        camera_since_ns: since when `camera` is set.
+        other_policy: the policy hash that came instead of the agreed one.
+        stop: an orderly stop was asked for.
+    """
+
+    misses: int = 0
+    lost_since_ns: int | None = None
+    bad_chunks: int = 0
+    camera: str | None = None
+    camera_since_ns: int = 0
+    robot: str | None = None
+    other_policy: str | None = None
+    stop: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """The state of the plan at one tick.
+
+    Attributes:
+        left: planned actions.
+        under_way: an action is being executed.
+        waiting: nothing was planned yet since the start, or the pause of `sync`.
+        fresh_chunk: a chunk of the present epoch has been merged.
+        next_age_ns: age of the next action, None without one.
+        asked_age_ns: age of the observation behind the outstanding request, None without one.
+        age_limit_ns: oldest that either may be.
+    """
+
+    left: int
+    under_way: bool
+    waiting: bool
+    fresh_chunk: bool
+    next_age_ns: int | None
+    asked_age_ns: int | None
+    age_limit_ns: int
+
+
+BAD_CHUNKS_LIMIT = 3
+MISSES_UNTIL_LOST = 2
+
+# From a level, the demanded level is taken when it is listed; otherwise the level stays.
+# RUN in the row of HOLD and PARK is taken with a fresh chunk only (see `Watchdog.update`).
+_RUNNING = frozenset({SafetyLevel.RUN, SafetyLevel.DEGRADED, SafetyLevel.STARVED})
+MOVES = MappingProxyType(
+    {
+        SafetyLevel.RUN: _RUNNING | {SafetyLevel.HOLD, SafetyLevel.FAULT},
+        SafetyLevel.DEGRADED: _RUNNING | {SafetyLevel.HOLD, SafetyLevel.FAULT},
+        SafetyLevel.STARVED: _RUNNING | {SafetyLevel.HOLD, SafetyLevel.FAULT},
+        SafetyLevel.HOLD: frozenset(
+            {SafetyLevel.RUN, SafetyLevel.DEGRADED, SafetyLevel.PARK, SafetyLevel.FAULT}
+        ),
+        SafetyLevel.PARK: frozenset({SafetyLevel.RUN, SafetyLevel.DEGRADED, SafetyLevel.FAULT}),
+        SafetyLevel.FAULT: frozenset[SafetyLevel](),
+    }
+)
+
+
+def demand(facts: Facts, troubles: Troubles, config: SafetyConfig, now_ns: int) -> tuple[SafetyLevel, Cause]:
+    """Returns the most severe level that the facts ask for, and why."""
+    return max(_demands(facts, troubles, config, now_ns), key=lambda d: d[0])
+
+
+def _demands(
+    facts: Facts, troubles: Troubles, config: SafetyConfig, now_ns: int
+) -> list[tuple[SafetyLevel, Cause]]:
+    found = [(SafetyLevel.RUN, Cause.FINE)]
+    dry = facts.left == 0 and not facts.under_way
+    if troubles.misses:
+        found.append((SafetyLevel.DEGRADED, Cause.REQUEST_FAILED))
+    if troubles.camera is not None:
+        found.append((SafetyLevel.HOLD if dry else SafetyLevel.DEGRADED, Cause.CAMERA))
+    if dry and not facts.waiting:
+        found.append((SafetyLevel.STARVED, Cause.EMPTY_PLAN))
+    if _too_old(facts):
+        found.append((SafetyLevel.HOLD, Cause.TOO_OLD))
+    if troubles.lost_since_ns is not None and (
+        dry or _play_out_is_over(troubles.lost_since_ns, config, now_ns)
+    ):
+        found.append((SafetyLevel.HOLD, Cause.LINK_LOST))
+    if troubles.other_policy is not None:
+        found.append((SafetyLevel.HOLD, Cause.OTHER_POLICY))
+    if troubles.stop:
+        found.append((SafetyLevel.HOLD, Cause.STOP_ASKED))
+    if troubles.bad_chunks >= BAD_CHUNKS_LIMIT:
+        found.append((SafetyLevel.FAULT, Cause.BAD_CHUNKS))
+    if troubles.robot is not None:
+        found.append((SafetyLevel.FAULT, Cause.ROBOT))
+    return found
+
+
+def _too_old(facts: Facts) -> bool:
+    """Whether the next action, or while dry the request that is awaited, has passed the age limit."""
+    dry = facts.left == 0 and not facts.under_way
+    age = facts.asked_age_ns if dry else facts.next_age_ns
+    return age is not None and age > facts.age_limit_ns
+
+
+def _play_out_is_over(lost_since_ns: int, config: SafetyConfig, now_ns: int) -> bool:
+    if config.on_link_loss is OnLinkLoss.STOP_NOW:
+        return True
+    return now_ns - lost_since_ns >= config.play_out_ns
+
+
+@dataclass(frozen=True, slots=True)
+class LevelChange:
+    """The fact that the level changed."""
+
+    before: SafetyLevel
+    after: SafetyLevel
+    cause: Cause
+
+
+class Watchdog:
+    """Holds the present level and since when."""
+
+    def __init__(self, config: SafetyConfig) -> None:
+        self.config = config
+        self.level = SafetyLevel.RUN
+        self.cause = Cause.STARTED
+        self.since_ns = 0
+
+    def __repr__(self) -> str:
+        return f"<Watchdog {self.level.name} cause={self.cause.value}>"
+
+    def update(self, facts: Facts, troubles: Troubles, now_ns: int) -> LevelChange | None:
+        """Moves to the level that the facts demand, as far as `MOVES` allows; returns the change, if any."""
+        wanted, cause = demand(facts, troubles, self.config, now_ns)
+        if self.level in (SafetyLevel.HOLD, SafetyLevel.PARK):
+            wanted, cause = self._from_rest(wanted, cause, facts, troubles, now_ns)
+        if wanted == self.level or wanted not in MOVES[self.level]:
+            return None
+        change = LevelChange(self.level, wanted, cause)
+        self.level, self.cause, self.since_ns = wanted, cause, now_ns
+        return change
+
+    def _from_rest(
+        self, wanted: SafetyLevel, cause: Cause, facts: Facts, troubles: Troubles, now_ns: int
+    ) -> tuple[SafetyLevel, Cause]:
+        """Decides what follows HOLD or PARK."""
+        if wanted is SafetyLevel.FAULT:
+            return wanted, cause
+        if wanted < SafetyLevel.HOLD and facts.fresh_chunk and facts.left:
+            return min(wanted, SafetyLevel.DEGRADED), Cause.RESUMED
+        ramp_is_over = now_ns - self.since_ns >= self.config.hold_ramp_ns
+        if self.level is SafetyLevel.HOLD:
+            if troubles.stop and ramp_is_over:
+                return SafetyLevel.PARK, Cause.STOP_ASKED
+            if now_ns - self.since_ns >= self.config.hold_grace_ns:
+                return SafetyLevel.PARK, Cause.GRACE_OVER
+        return self.level, self.cause
