@@ -1,0 +1,89 @@
+"""Why a server said no, in words that a program can act on.
+
+The gRPC status says what kind of no it is, its text says it to people, and a
+`Refusal` in the trailing metadata says it to the client: whether to open
+again, to give up, or to come back later. Metadata is plain pairs, so nothing
+here needs grpc.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from google.protobuf.message import DecodeError
+
+from segue.wire import policy_pb2 as pb
+
+REFUSAL_KEY = "segue-refusal-bin"
+
+# Two robots of 100 joints fill it; our own clients take 64 kB of metadata.
+_MAX_SENTENCE = 6_000
+
+
+class Reason(StrEnum):
+    """What a client can act on; the numbers are in policy.proto."""
+
+    UNSPECIFIED = "unspecified"
+    UNKNOWN_SESSION = "unknown_session"  # open (again)
+    SPEC_CHANGED = "spec_changed"  # open again and compare
+    MISMATCH = "mismatch"  # give up: robot and policy do not fit
+    VERSION = "version"  # give up
+    POLICY_UNKNOWN = "policy_unknown"  # give up
+    FULL = "full"  # come back later
+    SUPERSEDED = "superseded"  # nothing: the newer request is answered
+    NOT_READY = "not_ready"  # come back later
+    DRAINING = "draining"  # another replica, or later
+    OUT_OF_MEMORY = "out_of_memory"  # ask again
+    POLICY_FAILED = "policy_failed"  # ask again, not for ever
+    BAD_FIELD = "bad_field"  # a bug in the client
+    FORBIDDEN = "forbidden"  # give up
+    CANCELLED = "cancelled"  # nobody listens any more
+    TOO_LATE = "too_late"  # ask again
+    SERVER_FAILED = "server_failed"  # a bug in the server
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A no with its reason.
+
+    Attributes:
+        differences: one sentence for each, with both sides.
+        protocol_versions: those that the server speaks, when the version was the reason.
+    """
+
+    reason: Reason
+    differences: tuple[str, ...] = ()
+    protocol_versions: tuple[int, ...] = ()
+
+
+def encode_refusal(refusal: Refusal) -> bytes:
+    """Returns the value for the metadata key `REFUSAL_KEY`."""
+    return pb.Refusal(
+        reason=pb.Reason.Value(f"REASON_{refusal.reason.name}"),
+        differences=[sentence[:_MAX_SENTENCE] for sentence in refusal.differences],
+        protocol_versions=refusal.protocol_versions,
+    ).SerializeToString()
+
+
+def refusal_in(metadata: Iterable[tuple[str, str | bytes]] | None) -> Refusal:
+    """Returns the refusal in a call's trailing metadata; reason UNSPECIFIED when there is none to read."""
+    for key, value in metadata or ():
+        if key == REFUSAL_KEY and isinstance(value, bytes):
+            return _decode_refusal(value)
+    return Refusal(Reason.UNSPECIFIED)
+
+
+def _decode_refusal(data: bytes) -> Refusal:
+    try:
+        message = pb.Refusal.FromString(data)
+    except DecodeError:
+        return Refusal(Reason.UNSPECIFIED)
+    known = {pb.Reason.Value(f"REASON_{reason.name}"): reason for reason in Reason}
+    return Refusal(
+        # A newer server may know reasons that this side does not.
+        reason=known.get(message.reason, Reason.UNSPECIFIED),
+        differences=tuple(message.differences),
+        protocol_versions=tuple(message.protocol_versions),
+    )

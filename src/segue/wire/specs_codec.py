@@ -1,0 +1,184 @@
+"""Specs and guidance to messages and back.
+
+What comes in is checked for what any spec must be (names present, short and
+unique, limits in order, sizes sane); whether robot and policy fit together is
+for `segue.core.specs.differences` to say.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+from segue.core.specs import ActionSpec, CameraSpec, Dimension, ObservationSpec, PolicySpec, RobotSpec
+from segue.core.types import Guidance
+from segue.errors import RemoteProtocolError
+from segue.wire import policy_pb2 as pb
+from segue.wire.checks import check_name, check_range, check_text, check_unique
+from segue.wire.enums import JACOBIANS, KINDS, MODES, SCHEDULES, STRATEGIES
+from segue.wire.version import MAX_CAMERAS, MAX_DIMENSIONS, MAX_PIXELS, MAX_TENSOR_SIDE
+
+_MAX_WINDOW = MAX_TENSOR_SIDE
+_MAX_RATE_HZ = 10_000.0
+
+
+def encode_robot_spec(spec: RobotSpec) -> pb.RobotSpec:
+    """Returns `spec` as a message."""
+    return pb.RobotSpec(
+        robot_type=spec.robot_type,
+        observation=_encode_observation_spec(spec.observation),
+        action=_encode_dimensions(spec.action.dimensions),
+    )
+
+
+def decode_robot_spec(message: pb.RobotSpec) -> RobotSpec:
+    """Returns the spec in `message`.
+
+    Raises:
+        RemoteProtocolError: a field is not what a spec allows.
+    """
+    observation = _decode_observation_spec(message.observation, "robot.observation")
+    for camera in observation.cameras:
+        check_range(min(camera.height, camera.width), f"robot camera {camera.name}: size", 1, MAX_PIXELS)
+    return RobotSpec(
+        robot_type=check_name(message.robot_type, "robot.robot_type"),
+        observation=observation,
+        action=ActionSpec(_decode_dimensions(message.action, "robot.action")),
+    )
+
+
+def encode_policy_spec(spec: PolicySpec) -> pb.PolicySpec:
+    """Returns `spec` as a message."""
+    return pb.PolicySpec(
+        name=spec.name,
+        observation=_encode_observation_spec(spec.observation),
+        action=_encode_dimensions(spec.action.dimensions),
+        action_hz=spec.action_hz,
+        horizon=spec.horizon,
+        model_action_dim=spec.model_action_dim,
+        history_steps=spec.history_steps,
+        rtc_modes=spec.rtc_modes,
+        warm_inference_ns=spec.warm_inference_ns,
+        policy_hash=spec.policy_hash,
+    )
+
+
+def decode_policy_spec(message: pb.PolicySpec) -> PolicySpec:
+    """Returns the spec in `message`.
+
+    Raises:
+        RemoteProtocolError: a field is not what a spec allows.
+    """
+    # A rate of exactly zero would pass `low <= value`; the smallest positive float keeps it out.
+    check_range(message.action_hz, "policy.action_hz", math.ulp(0.0), _MAX_RATE_HZ)
+    check_range(message.horizon, "policy.horizon", 1, MAX_TENSOR_SIDE)
+    check_range(message.model_action_dim, "policy.model_action_dim", 0, MAX_TENSOR_SIDE)
+    check_range(message.history_steps, "policy.history_steps", 0, MAX_TENSOR_SIDE)
+    check_range(message.warm_inference_ns, "policy.warm_inference_ns", 0, 2**62)
+    return PolicySpec(
+        name=check_name(message.name, "policy.name"),
+        observation=_decode_observation_spec(message.observation, "policy.observation"),
+        action=ActionSpec(_decode_dimensions(message.action, "policy.action")),
+        action_hz=message.action_hz,
+        horizon=message.horizon,
+        model_action_dim=message.model_action_dim,
+        history_steps=message.history_steps,
+        rtc_modes=tuple(check_name(mode, "policy.rtc_modes") for mode in message.rtc_modes),
+        warm_inference_ns=message.warm_inference_ns,
+        policy_hash=check_name(message.policy_hash, "policy.policy_hash"),
+    )
+
+
+def encode_guidance(guidance: Guidance) -> pb.Guidance:
+    """Returns `guidance` as a message."""
+    return pb.Guidance(
+        strategy=STRATEGIES.encode(guidance.strategy),
+        mode=MODES.encode(guidance.mode),
+        schedule=SCHEDULES.encode(guidance.schedule),
+        prefix_end=guidance.prefix_end,
+        max_weight=guidance.max_weight,
+        jacobian=JACOBIANS.encode(guidance.jacobian),
+    )
+
+
+def decode_guidance(message: pb.Guidance) -> Guidance:
+    """Returns the guidance in `message`.
+
+    Raises:
+        RemoteProtocolError: a choice is unknown or a number out of range.
+    """
+    prefix_end = message.prefix_end if message.HasField("prefix_end") else None
+    if prefix_end is not None:
+        check_range(prefix_end, "guidance.prefix_end", 1, _MAX_WINDOW)
+    check_range(message.max_weight, "guidance.max_weight", 0.0, 1e6)
+    return Guidance(
+        strategy=STRATEGIES.decode(message.strategy, "guidance.strategy"),
+        mode=MODES.decode(message.mode, "guidance.mode"),
+        schedule=SCHEDULES.decode(message.schedule, "guidance.schedule"),
+        prefix_end=prefix_end,
+        max_weight=message.max_weight,
+        jacobian=JACOBIANS.decode(message.jacobian, "guidance.jacobian"),
+    )
+
+
+def _encode_observation_spec(spec: ObservationSpec) -> pb.ObservationSpec:
+    return pb.ObservationSpec(
+        state=_encode_dimensions(spec.state),
+        environment=spec.environment,
+        cameras=[pb.CameraSpec(name=c.name, height=c.height, width=c.width, fps=c.fps) for c in spec.cameras],
+    )
+
+
+def _decode_observation_spec(message: pb.ObservationSpec, field: str) -> ObservationSpec:
+    check_range(len(message.environment), f"{field}.environment: count", 0, MAX_DIMENSIONS)
+    environment = tuple(check_name(name, f"{field}.environment") for name in message.environment)
+    check_unique(environment, f"{field}.environment")
+    return ObservationSpec(
+        state=_decode_dimensions(message.state, f"{field}.state"),
+        environment=environment,
+        cameras=_decode_cameras(message.cameras, f"{field}.cameras"),
+    )
+
+
+def _decode_cameras(messages: Sequence[pb.CameraSpec], field: str) -> tuple[CameraSpec, ...]:
+    check_range(len(messages), f"{field}: count", 0, MAX_CAMERAS)
+    for message in messages:
+        check_name(message.name, f"{field}: name")
+        check_range(message.height, f"{field}: {message.name}: height", 0, MAX_PIXELS)
+        check_range(message.width, f"{field}: {message.name}: width", 0, MAX_PIXELS)
+        check_range(message.fps, f"{field}: {message.name}: fps", 0.0, _MAX_RATE_HZ)
+    check_unique([message.name for message in messages], field)
+    pixels = sum(message.height * message.width for message in messages)
+    if pixels > MAX_PIXELS:
+        raise RemoteProtocolError(f"{field}: {pixels} pixels in all, at most {MAX_PIXELS} are allowed")
+    return tuple(CameraSpec(m.name, m.height, m.width, m.fps) for m in messages)
+
+
+def _encode_dimensions(dimensions: Iterable[Dimension]) -> list[pb.Dimension]:
+    return [
+        pb.Dimension(
+            name=d.name,
+            unit=d.unit,
+            kind=KINDS.encode(d.kind),
+            low=d.low,
+            high=d.high,
+            max_speed=d.max_speed,
+        )
+        for d in dimensions
+    ]
+
+
+def _decode_dimensions(messages: Sequence[pb.Dimension], field: str) -> tuple[Dimension, ...]:
+    check_range(len(messages), f"{field}: count", 1, MAX_DIMENSIONS)
+    dimensions = tuple(_decode_dimension(message, field) for message in messages)
+    check_unique([d.name for d in dimensions], field)
+    return dimensions
+
+
+def _decode_dimension(message: pb.Dimension, field: str) -> Dimension:
+    name = check_name(message.name, f"{field}: name")
+    check_text(message.unit, f"{field}: {name}: unit")
+    check_range(message.low, f"{field}: {name}: low", -math.inf, message.high)
+    check_range(message.max_speed, f"{field}: {name}: max_speed", 0.0, math.inf)
+    kind = KINDS.decode(message.kind, f"{field}: {name}: kind")
+    return Dimension(name, message.unit, kind, message.low, message.high, message.max_speed)

@@ -1,0 +1,59 @@
+"""Arrays on the wire: a dtype by number, a shape, and little-endian bytes. Never a pickle.
+
+Dtype, rank, every side and the number of bytes are checked with plain integers
+before NumPy sees the data, and the array is a read-only view of the message's
+own bytes, so a lie costs nothing but the refusal.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from segue.core.types import FloatArray
+from segue.errors import RemoteProtocolError
+from segue.wire import policy_pb2 as pb
+from segue.wire.version import MAX_TENSOR_SIDE
+
+_DTYPES: dict[int, np.dtype[np.float32] | np.dtype[np.float64]] = {
+    pb.DTYPE_FLOAT32: np.dtype("<f4"),
+    pb.DTYPE_FLOAT64: np.dtype("<f8"),
+}
+
+
+def encode_tensor(array: FloatArray) -> pb.Tensor:
+    """Returns `array` as a message; float32 stays float32, anything else travels as float64."""
+    number = pb.DTYPE_FLOAT32 if array.dtype == np.float32 else pb.DTYPE_FLOAT64
+    data = array.astype(_DTYPES[number], copy=False).tobytes()
+    return pb.Tensor(dtype=number, shape=array.shape, data=data)
+
+
+def decode_tensor(message: pb.Tensor, field: str, rank: int) -> FloatArray:
+    """Returns the array in `message` as float64, read-only.
+
+    Args:
+        message: bytes that nobody has checked yet.
+        field: its name in the protocol, for the error.
+        rank: number of dimensions that it must have.
+
+    Raises:
+        RemoteProtocolError: dtype, shape and bytes do not agree.
+    """
+    dtype = _DTYPES.get(message.dtype)
+    if dtype is None:
+        raise RemoteProtocolError(f"{field}: unknown dtype {message.dtype}")
+    shape = tuple(message.shape)
+    if len(shape) != rank:
+        raise RemoteProtocolError(f"{field}: {len(shape)} dimensions, expected {rank}")
+    if not all(1 <= side <= MAX_TENSOR_SIDE for side in shape):
+        raise RemoteProtocolError(f"{field}: shape {shape} is outside 1..{MAX_TENSOR_SIDE}")
+    expected = math.prod(shape) * dtype.itemsize
+    if len(message.data) != expected:
+        raise RemoteProtocolError(
+            f"{field}: {len(message.data)} bytes, shape {shape} of {dtype.name} needs {expected}"
+        )
+    flat: FloatArray = np.frombuffer(message.data, dtype=dtype).astype(np.float64, copy=False)
+    array = flat.reshape(shape)
+    array.setflags(write=False)
+    return array
