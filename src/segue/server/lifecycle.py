@@ -1,0 +1,205 @@
+"""A policy server from bind to drain.
+
+The port is bound first and health says NOT_SERVING, so that clients find a
+server that is loading rather than none; it says SERVING when the policy is
+loaded and warm. Told to stop, health says so first, new requests are answered
+UNAVAILABLE, what is in flight may finish, and only then the port closes.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import signal
+import threading
+from collections.abc import Callable
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from segue.clock import NS_PER_S, Clock, SystemClock
+from segue.errors import ConfigError, Overloaded
+from segue.policies.base import Policy
+from segue.server.batcher import Batcher
+from segue.server.service import SERVICE_NAME, PolicyService
+from segue.server.session import SessionLimits, Sessions
+from segue.server.settings import ServerConfig, bind_address, check_bind
+from segue.server.store import Loader, PolicyStore
+from segue.server.traffic import MAX_CALLS_PER_ROBOT, Phase, Traffic
+from segue.server.worker import PolicyWorker
+from segue.wire import policy_pb2  # noqa: F401  (registers the service for reflection)
+from segue.wire.channel import server_options
+
+_log = logging.getLogger("segue.server")
+
+_SERVING = health_pb2.HealthCheckResponse.SERVING
+_NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+# Threads for handshakes, health and refusals, beyond those that wait for the policy.
+_SPARE_THREADS = 8
+# Replies already handed to gRPC get this long to leave.
+_FLUSH_S = 0.5
+
+
+class PolicyServer:
+    """A server with one policy store, in this process."""
+
+    def __init__(
+        self, config: ServerConfig, policy: Policy | PolicyStore, clock: Clock | None = None
+    ) -> None:
+        """Prepares a server; nothing is bound or loaded yet.
+
+        Args:
+            config: where to listen, and the limits.
+            policy: one that is already there, or a store that loads it on `start`.
+            clock: of this host.
+
+        Raises:
+            ConfigError: the address is not loopback and `insecure` is not set.
+        """
+        self.warning = check_bind(config)
+        self._config = config
+        self._store = policy if isinstance(policy, PolicyStore) else PolicyStore.of(policy)
+        self._traffic = Traffic()
+        clock = clock or SystemClock()
+        self._worker = PolicyWorker(self._store, Batcher(config.max_batch), clock)
+        self._health = health.HealthServicer()
+        self._grpc = self._make_grpc(clock)
+        self._ready: Future[None] = Future()
+        self._stopped = threading.Event()
+
+    @classmethod
+    def loading(cls, config: ServerConfig, loader: Loader) -> PolicyServer:
+        """Returns a server that will load the policy named in `config`.
+
+        Args:
+            config: `policy_path` and `device` are handed to the loader.
+            loader: returns the policy at a path on a device.
+
+        Raises:
+            ConfigError: the address is not loopback and `insecure` is not set.
+        """
+        return cls(config, PolicyStore(loader, [config.policy_path], config.device))
+
+    def start(self, on_ready: Callable[[str], None] | None = None) -> str:
+        """Binds, loads, warms up, and returns when the server is serving.
+
+        Args:
+            on_ready: called with the address just before the return.
+
+        Returns:
+            The address, ``host:port``, with the port that was really bound.
+
+        Raises:
+            ConfigError: the port cannot be bound, or the policy cannot be loaded.
+            Overloaded: `stop` was called meanwhile.
+        """
+        address = self._bind()
+        if self.warning:
+            _log.warning("%s", self.warning)
+        self._set_health(_NOT_SERVING)
+        self._grpc.start()
+        self._worker.start(self._store.load, self._ready)
+        try:
+            self._ready.result()
+        except CancelledError:
+            raise Overloaded("the server was stopped before its policy was loaded") from None
+        except BaseException:
+            self.stop(0.0)
+            raise
+        self._traffic.enter(Phase.SERVING)
+        self._set_health(_SERVING)
+        if on_ready is not None:
+            on_ready(address)
+        return address
+
+    def wait(self) -> None:
+        """Returns when the server was stopped."""
+        self._stopped.wait()
+
+    def stop(self, grace_s: float | None = None) -> None:
+        """Drains and closes the server; may be called more than once, from any thread.
+
+        Args:
+            grace_s: how long what is in flight may take; the configuration's `drain_s` by default.
+        """
+        grace_s = self._config.drain_s if grace_s is None else grace_s
+        self._health.enter_graceful_shutdown()
+        self._traffic.enter(Phase.DRAINING)
+        self._ready.cancel()
+        if not self._traffic.wait_idle(grace_s):
+            _log.warning("requests were still in flight after %.1f s", grace_s)
+        self._worker.stop(_FLUSH_S)
+        self._grpc.stop(_FLUSH_S).wait()
+        self._stopped.set()
+
+    def _bind(self) -> str:
+        wanted = bind_address(self._config)
+        try:
+            port = self._grpc.add_insecure_port(wanted)
+        except RuntimeError:
+            port = 0
+        if port == 0:
+            raise ConfigError(f"host, port: {wanted} cannot be bound; allowed is a free port of this host")
+        return f"{wanted.rpartition(':')[0]}:{port}"
+
+    def _make_grpc(self, clock: Clock) -> grpc.Server:
+        config = self._config
+        facts = {
+            "device": config.device,
+            "max_batch": str(config.max_batch),
+            "inference_latency_s": f"{config.inference_latency_s:g}",
+        }
+        sessions = Sessions(SessionLimits(config.max_robots), lambda: secrets.token_hex(16), facts)
+        latency_ns = round(config.inference_latency_s * NS_PER_S)
+        service = PolicyService(
+            self._store, sessions, self._worker, self._traffic, clock, latency_ns=latency_ns
+        )
+        calls = config.max_robots * MAX_CALLS_PER_ROBOT + _SPARE_THREADS
+        server = grpc.server(
+            ThreadPoolExecutor(calls, thread_name_prefix="segue-call"),
+            options=server_options(max_connections=2 * calls),
+            # More would only wait for a thread: it is better to say so at once.
+            maximum_concurrent_rpcs=calls,
+        )
+        server.add_generic_rpc_handlers((service.handler(),))
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        names = (SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(names, server)
+        return server
+
+    def _set_health(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
+        for name in (health.OVERALL_HEALTH, SERVICE_NAME):
+            self._health.set(name, status)
+
+
+def run_until_signalled(server: PolicyServer, on_ready: Callable[[str], None] | None = None) -> int:
+    """Runs `server` until SIGINT or SIGTERM, drains it, and returns the signal's number.
+
+    Must be called on the main thread, where Python delivers signals.
+
+    Args:
+        server: not yet started.
+        on_ready: called with the address once the policy is warm.
+
+    Raises:
+        ConfigError: the port cannot be bound, or the policy cannot be loaded.
+    """
+    received: list[int] = []
+
+    def drain(number: int, frame: object) -> None:
+        received.append(number)
+        # Not here: a handler may interrupt a lock's holder, which `stop` would then wait for.
+        threading.Thread(target=server.stop, name="segue-drain").start()
+
+    before = {number: signal.signal(number, drain) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        server.start(on_ready)
+        server.wait()
+    except Overloaded:
+        server.wait()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    return received[0] if received else 0
