@@ -1,0 +1,122 @@
+"""The newest frame of a camera, and whether the camera is still alive.
+
+One thread per camera does nothing but grab; everybody else looks at what it
+grabbed last and never waits for the device. A camera fails in three ways: it
+says so, it blocks, or it hands out the same frame again and again. All three
+look alike from here: no frame with a new number for too long. Equal pixels are
+no sign, a still scene has them too. A camera that fell out is opened anew.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from dataclasses import dataclass
+
+from segue.cameras.base import Camera
+from segue.clock import NS_PER_S, Clock, SystemClock
+from segue.core.types import Frame
+
+# Before its first picture a camera may be about to appear (a simulation starts), so look often.
+_FIRST_RETRY_S = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class WatchPlan:
+    """When a camera counts as failed, and how often it is opened anew.
+
+    Attributes:
+        stale_ns: without a new frame for that long it has failed.
+        reopen_ns: time between two attempts to open it.
+    """
+
+    stale_ns: int = NS_PER_S
+    reopen_ns: int = NS_PER_S
+
+
+class LatestFrame:
+    """One camera and the thread that owns it."""
+
+    def __init__(self, camera: Camera, plan: WatchPlan | None = None, clock: Clock | None = None) -> None:
+        """Opens nothing yet; `start` does."""
+        self.spec = camera.spec
+        self._camera = camera
+        self._plan = plan or WatchPlan()
+        self._clock = clock or SystemClock()
+        self._frames: deque[Frame] = deque(maxlen=1)
+        self._error: str | None = None
+        self._since_ns = self._clock.now_ns()
+        self._stopping = threading.Event()
+        self._arrived = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"camera-{self.spec.name}", daemon=True)
+
+    def __repr__(self) -> str:
+        number = self._frames[-1].number if self._frames else None
+        return f"<LatestFrame {self.spec.name} number={number} fault={self.fault()!r}>"
+
+    def start(self) -> None:
+        """Begins to grab."""
+        self._since_ns = self._clock.now_ns()
+        self._thread.start()
+
+    def stop(self, timeout_s: float = 1.0) -> None:
+        """Stops grabbing; a camera that blocks is left behind after `timeout_s`."""
+        self._stopping.set()
+        if self._thread.ident is not None:
+            self._thread.join(timeout_s)
+
+    def keep(self, frames: int) -> None:
+        """Keeps that many frames from now on, at least 1, for `at`."""
+        self._frames = deque(self._frames, maxlen=frames)
+
+    def latest(self, max_age_ns: int) -> Frame | None:
+        """Returns the newest frame, or None when it is older than `max_age_ns` or there is none."""
+        frames = self._frames
+        if not frames or self._clock.now_ns() - frames[-1].captured_ns > max_age_ns:
+            return None
+        return frames[-1]
+
+    def at(self, stamp_ns: int) -> Frame | None:
+        """Returns the frame that was the newest at `stamp_ns`, or the oldest one kept; None without any."""
+        kept = list(self._frames)
+        earlier = [frame for frame in kept if frame.captured_ns <= stamp_ns]
+        return earlier[-1] if earlier else next(iter(kept), None)
+
+    def wait_first(self, timeout_s: float) -> bool:
+        """Waits for the first frame; returns whether there is one."""
+        return self._arrived.wait(timeout_s)
+
+    def fault(self) -> str | None:
+        """Returns what is wrong, in words with the camera's name; None while frames keep coming."""
+        if self._error is not None:
+            return f"camera {self.spec.name}: {self._error}"
+        silent_ns = self._clock.now_ns() - self._since_ns
+        if silent_ns <= self._plan.stale_ns:
+            return None
+        return f"camera {self.spec.name}: no new picture for {silent_ns / NS_PER_S:.1f} s"
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self._grab_until_it_fails()
+            # Whatever a driver raises, the robot must learn of it and not lose the thread.
+            except Exception as error:
+                self._error = str(error) or type(error).__name__
+            retry_s = self._plan.reopen_ns / NS_PER_S if self._frames else _FIRST_RETRY_S
+            self._stopping.wait(retry_s)
+
+    def _grab_until_it_fails(self) -> None:
+        try:
+            self._camera.open()
+            while not self._stopping.is_set():
+                self._put(self._camera.grab())
+        finally:
+            self._camera.close()
+
+    def _put(self, frame: Frame) -> None:
+        if self._frames and frame.number == self._frames[-1].number:
+            return  # the device shows what it showed before
+        self._frames.append(frame)
+        self._since_ns = self._clock.now_ns()
+        self._error = None
+        self._arrived.set()
