@@ -1,0 +1,118 @@
+"""The control process: a fresh interpreter that owns the robot, and nothing that could hold it up.
+
+It is started with two socket numbers, is told which robot to make, answers with
+that robot's spec, and once the link has a session is told the plan: then it
+connects, takes real-time scheduling where it is granted, and ticks until the
+end. It never imports grpc, a JPEG library or the configuration: whatever those
+do to memory, threads or signals happens in another process, and if that one
+dies this one brings the arm to rest by itself.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import select
+import socket
+import sys
+import time
+from dataclasses import replace
+from typing import TypeVar
+
+from segue.client import realtime
+from segue.client.ending import Ending, StopSwitch, signals_to
+from segue.client.loop import ControlLoop, Parts
+from segue.client.mailbox import Mailbox
+from segue.client.messages import Begin, Ended, Hello, Make
+from segue.client.plan import ControlPlan, RobotPart, from_json, to_json
+from segue.clock import SystemClock
+from segue.core.facts import ExitReason
+from segue.errors import SegueError
+
+_POLL_S = 0.1
+_LAST_WORD_TIMEOUT_S = 2.0
+_BUG = 70
+
+M = TypeVar("M", Make, Begin)
+
+log = logging.getLogger(__name__)
+
+
+class _NeverBegun(Exception):
+    """The link went away, or a signal came, before there was a plan."""
+
+
+def main() -> None:
+    """Runs the control process; its two arguments are inherited sockets, to the link and to the recorder."""
+    link, records = (Mailbox(socket.socket(fileno=int(number))) for number in sys.argv[1:3])
+    stop = StopSwitch()
+    with signals_to(stop.ask):
+        ended = live(link, records, stop)
+        say_last(records, ended)
+    sys.exit(ended.exit_code)
+
+
+def live(link: Mailbox, records: Mailbox, stop: StopSwitch) -> Ended:
+    """Waits for robot and plan, carries the plan out, and returns how it ended; never raises."""
+    try:
+        part = from_json(RobotPart, _next(Make, link, stop).body)
+        robot = part.make()
+        link.put(Hello(to_json(robot.spec)))
+        plan = from_json(ControlPlan, _next(Begin, link, stop).body)
+        ending = drive(plan, Parts(SystemClock(), robot, link, records, stop), in_real_time=True)
+    except _NeverBegun:
+        ending = Ending(ExitReason.SIGNALLED if stop.asked else ExitReason.LINK_LOST, stop.signal)
+    except SegueError as error:
+        return Ended(error.exit_code, type(error).__name__, str(error), b"{}")
+    except Exception as error:
+        log.exception("the control process failed")
+        return Ended(_BUG, "bug", f"{type(error).__name__}: {error}", b"{}")
+    return ended_as(ending)
+
+
+def drive(plan: ControlPlan, parts: Parts, in_real_time: bool) -> Ending:
+    """Connects the robot, ticks until the end, and disconnects.
+
+    Args:
+        plan: what to do.
+        parts: what to do it with; the robot is not connected yet.
+        in_real_time: also takes this thread into the real-time class and stops garbage collection,
+            which is for a process that does nothing else.
+    """
+    try:
+        parts.robot.connect()
+        if not in_real_time:
+            return ControlLoop(parts, plan).run()
+        loop = ControlLoop(replace(parts, between=realtime.collect_garbage), plan)
+        loop.note_scheduling(realtime.take_realtime())
+        realtime.freeze_garbage()
+        return loop.run()
+    finally:
+        parts.robot.disconnect()
+
+
+def ended_as(ending: Ending) -> Ended:
+    """Returns the last message of a run that ended so."""
+    summary = json.dumps(dict(ending.summary)).encode()
+    return Ended(ending.exit_code, ending.reason.value, ending.detail, summary)
+
+
+def say_last(records: Mailbox, ended: Ended) -> None:
+    """Sends the last message; now that nothing ticks any more it may wait a little for room."""
+    deadline = time.monotonic() + _LAST_WORD_TIMEOUT_S
+    while not records.put(ended) and not records.closed and time.monotonic() < deadline:
+        time.sleep(_POLL_S)
+    records.close()
+
+
+def _next(kind: type[M], link: Mailbox, stop: StopSwitch) -> M:
+    while not stop.asked and not link.closed:
+        select.select([link], [], [], _POLL_S)
+        message = next(link.drain(), None)
+        if isinstance(message, kind):
+            return message
+    raise _NeverBegun
+
+
+if __name__ == "__main__":
+    main()

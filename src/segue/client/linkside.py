@@ -1,0 +1,232 @@
+"""Everything on the link's side of a run, put together and taken apart again.
+
+Cameras, dialer, link thread, recorder, video: each is a part of its own with a
+file of its own; here they are only started in the right order, handed what they
+share, and ended whatever happened.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from types import TracebackType
+
+from segue.cameras.base import Camera
+from segue.cameras.latest import LatestFrame, WatchPlan
+from segue.client.channel import Session
+from segue.client.dialer import Dialer, DialFailed
+from segue.client.diary import Diary
+from segue.client.ending import StopSwitch
+from segue.client.link import Link, LinkParts
+from segue.client.mailbox import Mailbox, mailbox_pair
+from segue.client.messages import Ended
+from segue.client.pictures import Pictures
+from segue.client.plan import ControlPlan, RunPlan, advice, settle
+from segue.client.recorder import Recorder, Reporter, RunFiles
+from segue.client.video import VideoLog
+from segue.clock import NS_PER_MS, NS_PER_S, SystemClock
+from segue.core.specs import CameraSpec, RobotSpec
+from segue.errors import ConfigError, LinkLost, LocalProtocolError, SegueError
+from segue.wire.records import Handshake
+
+_FIRST_PICTURE_S = 10.0
+_JOIN_S = 3.0
+# A camera of one picture a second is not dead after one.
+_STALE_FRAMES = 3
+_MOST_KEPT_FRAMES = 64
+
+
+class LinkSide:
+    """The link's side of one run; use it as a context manager."""
+
+    def __init__(self, plan: RunPlan, cameras: Sequence[Camera], reporter: Reporter) -> None:
+        """Opens nothing yet.
+
+        Raises:
+            ConfigError: the camera to be recorded is none of `cameras`.
+        """
+        self.files = RunFiles(None)
+        self._plan = plan
+        self._reporter = reporter
+        self._clock = SystemClock()
+        self._cameras = {camera.spec.name: self._watched(camera) for camera in cameras}
+        self._dialer: Dialer | None = None
+        self._recorder: Recorder | None = None
+        self._diary, self._diary_end = mailbox_pair()
+        self._link: _LinkThread | None = None
+        _check_recorded(plan.output.record_camera, list(self._cameras))
+
+    def __repr__(self) -> str:
+        return f"<LinkSide {self._dialer!r} cameras={list(self._cameras)}>"
+
+    def __enter__(self) -> LinkSide:
+        for camera in self._cameras.values():
+            camera.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.finish()
+        if self._dialer is not None:
+            self._dialer.close()
+        for camera in self._cameras.values():
+            camera.stop()
+        self._diary_end.close()
+        self.files.close()
+
+    @property
+    def refusal(self) -> SegueError | None:
+        """Why the server turned us away in mid-run; None when it did not."""
+        return self._link.link.refusal if self._link is not None else None
+
+    def open(self, spec: RobotSpec, stop: StopSwitch) -> ControlPlan | None:
+        """Dials until a session is open, and returns what the control loop is to do; None when stopped.
+
+        Args:
+            spec: the robot's; its cameras are those of this side.
+            stop: ends the waiting.
+
+        Raises:
+            SegueError: refused, or the offline limit passed without a server.
+        """
+        cameras = tuple(camera.spec for camera in self._cameras.values())
+        offered = replace(spec, observation=replace(spec.observation, cameras=cameras))
+        context, link = self._plan.context, self._plan.link
+        handshake = Handshake(
+            robot_id=context.robot_id,
+            robot=offered,
+            policy=link.policy,
+            guidance=context.guidance,
+            chunk_length=self._plan.execution.rule.horizon,
+        )
+        self._dialer = Dialer(link, handshake, self._clock)
+        session = self._dial(self._dialer, stop)
+        if session is None:
+            return None
+        policy = session.welcome.policy
+        settled = settle(self._plan, policy)
+        for sentence in advice(settled, policy):
+            self._reporter.say(sentence)
+        for camera in self._cameras.values():
+            camera.keep(_frames_kept(camera.spec, settled))
+        return settled
+
+    def record(self, control: Mailbox) -> None:
+        """Begins to write down what both sides say; from `control` come the loop's records."""
+        self.files = RunFiles(self._plan.output.directory)
+        self._recorder = Recorder((control, self._diary_end), self.files, self._reporter)
+        self._recorder.start()
+
+    def serve(self, mailbox: Mailbox) -> None:
+        """Starts the link on a thread of its own; `mailbox` is shared with the control loop."""
+        dialer, plan = self._dialer, self._plan.link
+        if dialer is None or dialer.session is None:
+            raise LocalProtocolError("serve before open")
+        pictures = Pictures(self._cameras, plan.encoding, plan.quality)
+        diary = Diary(self._diary, self._plan.context.robot_id, "link")
+        parts = LinkParts(mailbox, dialer, pictures, diary, self._clock, plan.camera_age_ns, plan.backoff)
+        self._link = _LinkThread(Link(parts), dialer.session, list(self._cameras.values()), self._video())
+        self._link.start()
+
+    def say(self, text: str) -> None:
+        """Passes a sentence on to the person at the terminal."""
+        self._reporter.say(text)
+
+    def finish(self) -> Ended | None:
+        """Ends link and recorder, and returns the control loop's last words; None when there were none."""
+        if self._link is not None:
+            self._link.stop()
+        self._diary.close()
+        if self._recorder is None:
+            return None
+        self._recorder.join(_JOIN_S)
+        return self._recorder.ended
+
+    def facts(self) -> dict[str, object]:
+        """Returns what this side adds to the summary: who was asked, and how."""
+        execution = self._plan.execution
+        session = self._dialer.session if self._dialer else None
+        policy = session.welcome.policy if session else None
+        return {
+            "strategy": execution.rule.strategy.value,
+            "aggregate": execution.aggregate,
+            "control_hz": execution.control_hz,
+            "action_hz": execution.action_hz or (policy.action_hz if policy else None),
+            "policy": policy.name if policy else None,
+            "policy_hash": policy.policy_hash if policy else None,
+            "declared_inference_ms": policy.warm_inference_ns / NS_PER_MS if policy else None,
+            "records_failed": self.files.failures,
+        }
+
+    def _dial(self, dialer: Dialer, stop: StopSwitch) -> Session | None:
+        began_ns, limit_ns = self._clock.now_ns(), self._plan.execution.safety.offline_limit_ns
+        while not stop.asked:
+            try:
+                return dialer.dial()
+            except DialFailed as error:
+                if dialer.failures == 1:
+                    self._reporter.say(f"waiting for a server: {error}")
+                if self._clock.now_ns() - began_ns >= limit_ns:
+                    raise LinkLost(f"no server within {limit_ns / NS_PER_S:g} s: {error}") from None
+            self._clock.sleep_until(dialer.due_ns)
+        return None
+
+    def _watched(self, camera: Camera) -> LatestFrame:
+        slowest = int(_STALE_FRAMES * NS_PER_S / camera.spec.fps)
+        stale_ns = max(self._plan.link.camera_age_ns, slowest)
+        return LatestFrame(camera, WatchPlan(stale_ns=stale_ns), self._clock)
+
+    def _video(self) -> VideoLog | None:
+        output = self._plan.output
+        if output.directory is None or output.record_camera is None:
+            return None
+        camera = self._cameras[output.record_camera]
+        return VideoLog(camera, output.directory / f"{camera.spec.name}.mjpeg")
+
+
+class _LinkThread:
+    """The link and the video, each on its thread."""
+
+    def __init__(
+        self, link: Link, session: Session, cameras: Sequence[LatestFrame], video: VideoLog | None
+    ) -> None:
+        self.link = link
+        self._session = session
+        self._cameras = cameras
+        self._video = video
+        self._thread = threading.Thread(target=self._run, name="link", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+        if self._video is not None:
+            self._video.start()
+
+    def stop(self) -> None:
+        self.link.stop()
+        self._thread.join(_JOIN_S)
+        if self._video is not None:
+            self._video.stop()
+
+    def _run(self) -> None:
+        # A simulated camera shows nothing before the robot ticks, a real one needs a second to
+        # begin; what has not begun by then is reported by the link as a fault.
+        deadline = time.monotonic() + _FIRST_PICTURE_S
+        for camera in self._cameras:
+            camera.wait_first(max(0.0, deadline - time.monotonic()))
+        self.link.run(self._session)
+
+
+def _check_recorded(name: str | None, cameras: Sequence[str]) -> None:
+    if name is not None and name not in cameras:
+        allowed = ", ".join(cameras) or "none, there are no cameras"
+        raise ConfigError(f"record_camera: {name}: there is no such camera; allowed is {allowed}")
+
+
+def _frames_kept(camera: CameraSpec, plan: ControlPlan) -> int:
+    """Returns how many frames reach back over the policy's history, at least 1."""
+    history_s = plan.history_steps / plan.action_hz
+    return min(_MOST_KEPT_FRAMES, math.ceil(history_s * camera.fps) + 1)

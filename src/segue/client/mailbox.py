@@ -1,0 +1,129 @@
+"""The mailbox between two processes (or threads): whole messages, never a wait.
+
+A pair is a `SOCK_SEQPACKET` socket pair: the kernel keeps message boundaries,
+sends are atomic, and the death of one side is an end of file at the other,
+which is how the guardian notices that it is alone. `put` and `drain` return at
+once whatever the other side does; a message that finds no room is dropped and
+counted. Which of several messages counts (the newest request, every record) is
+the reader's business.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Iterator
+
+from segue.client.messages import Message, decode_message, encode_message
+
+# A chunk of 1000 actions with 32 dimensions in both units has half a megabyte.
+MAX_MESSAGE_BYTES = 1024 * 1024
+
+
+class Mailbox:
+    """One end of a pair."""
+
+    def __init__(self, end: socket.socket) -> None:
+        """Takes over a `SOCK_SEQPACKET` socket."""
+        end.setblocking(False)
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * MAX_MESSAGE_BYTES)
+        self.closed = False
+        self.dropped = 0
+        self._end = end
+        # One buffer for good: a fresh one per message would be a megabyte each time.
+        self._buffer = memoryview(bytearray(MAX_MESSAGE_BYTES))
+
+    def __repr__(self) -> str:
+        return f"<Mailbox closed={self.closed} dropped={self.dropped}>"
+
+    def fileno(self) -> int:
+        """Returns the file descriptor, for `select`."""
+        return self._end.fileno()
+
+    def put(self, message: Message) -> bool:
+        """Sends `message`; returns False when it found no room or nobody is there any more."""
+        data = encode_message(message)
+        if self.closed or len(data) > MAX_MESSAGE_BYTES:
+            self.dropped += 1
+            return False
+        try:
+            self._end.send(data)
+        except BlockingIOError:
+            self.dropped += 1
+            return False
+        except OSError as error:
+            self.closed = error.errno != errno.EMSGSIZE
+            self.dropped += 1
+            return False
+        return True
+
+    def drain(self) -> Iterator[Message]:
+        """Yields what has arrived, oldest first; sets `closed` once the other side is gone."""
+        while True:
+            try:
+                size = self._end.recv_into(self._buffer)
+            except BlockingIOError:
+                return
+            except ConnectionResetError:
+                # Said once when the other side ended with unread mail; what it sent is still there.
+                self.closed = True
+                continue
+            except OSError:
+                self.closed = True
+                return
+            if size == 0:
+                self.closed = True
+                return
+            yield decode_message(bytes(self._buffer[:size]))
+
+    def close(self) -> None:
+        """Closes this end; the other side sees the end of file. May be called twice."""
+        self.closed = True
+        self._end.close()
+
+
+def mailbox_pair() -> tuple[Mailbox, Mailbox]:
+    """Returns two ends that are connected to each other."""
+    left, right = socket_pair()
+    return Mailbox(left), Mailbox(right)
+
+
+def socket_pair() -> tuple[socket.socket, socket.socket]:
+    """Returns the two sockets of a pair, for an end that goes to another process."""
+    return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+
+class Bell:
+    """Wakes a thread that waits in `select`; ringing twice before it wakes is once."""
+
+    def __init__(self) -> None:
+        self._rope, self._hammer = socket.socketpair()
+        self._rope.setblocking(False)
+        self._hammer.setblocking(False)
+
+    def fileno(self) -> int:
+        """Returns the file descriptor to wait on."""
+        return self._hammer.fileno()
+
+    def ring(self) -> None:
+        """Wakes the waiting thread; after `close` it does nothing."""
+        try:
+            self._rope.send(b"\0")
+        except BlockingIOError:
+            return  # it has been rung a thousand times already
+        except OSError:
+            if self._rope.fileno() >= 0:
+                raise
+
+    def silence(self) -> None:
+        """Forgets the ringing so far."""
+        try:
+            while self._hammer.recv(4096):
+                pass
+        except BlockingIOError:
+            return
+
+    def close(self) -> None:
+        """Closes both ends; may be called twice."""
+        self._rope.close()
+        self._hammer.close()

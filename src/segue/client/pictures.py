@@ -1,0 +1,74 @@
+"""From the cameras' newest frames to the pictures of one request.
+
+Frames are taken at the moment of sending, so that nothing older travels than
+must; each camera's is encoded in a thread of its own (the encoder releases the
+GIL). For a policy that looks back, the frames nearest to the earlier
+observations' stamps are added. Which camera has failed is the cameras' own
+verdict; here it is only passed on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from segue.cameras.latest import LatestFrame
+from segue.core.types import Frame
+from segue.errors import RobotFault
+from segue.wire.image import encode, encode_raw
+from segue.wire.records import EncodedImage, Encoding
+
+Images = Mapping[str, EncodedImage]
+
+
+class Pictures:
+    """All cameras of one robot."""
+
+    def __init__(self, cameras: Mapping[str, LatestFrame], encoding: Encoding, quality: int) -> None:
+        """Takes cameras by name, already started."""
+        self._cameras = cameras
+        self._encoding = encoding
+        self._quality = quality
+        self._pool = ThreadPoolExecutor(max(1, len(cameras)), thread_name_prefix="encode")
+
+    def __repr__(self) -> str:
+        return f"<Pictures {', '.join(self._cameras) or 'none'}>"
+
+    def fault(self) -> str | None:
+        """Returns what is wrong with the cameras, in words; None when all deliver."""
+        faults = [fault for each in self._cameras.values() if (fault := each.fault()) is not None]
+        return "; ".join(faults) or None
+
+    def newest(self, max_age_ns: int) -> Images:
+        """Returns the newest picture of each camera, encoded.
+
+        Raises:
+            RobotFault: a camera has none that is young enough; the message names it.
+        """
+        frames = {}
+        for name, camera in self._cameras.items():
+            frame = camera.latest(max_age_ns)
+            if frame is None:
+                raise RobotFault(camera.fault() or f"camera {name}: no fresh picture")
+            frames[name] = frame
+        return self._encoded(frames)
+
+    def earlier(self, stamps_ns: Sequence[int]) -> list[Images]:
+        """Returns for each stamp the pictures that were the newest then, encoded."""
+        return [self._encoded(self._at(stamp)) for stamp in stamps_ns]
+
+    def close(self) -> None:
+        """Ends the encoders' threads; may be called twice."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _at(self, stamp_ns: int) -> dict[str, Frame]:
+        found = {name: camera.at(stamp_ns) for name, camera in self._cameras.items()}
+        return {name: frame for name, frame in found.items() if frame is not None}
+
+    def _encoded(self, frames: Mapping[str, Frame]) -> Images:
+        return dict(zip(frames, self._pool.map(self._encode, frames.values()), strict=True))
+
+    def _encode(self, frame: Frame) -> EncodedImage:
+        if self._encoding is Encoding.RAW:
+            return encode_raw(frame.image)
+        return encode(frame.image, self._quality)

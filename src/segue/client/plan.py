@@ -1,0 +1,240 @@
+"""Everything that is decided before a run begins, as frozen records.
+
+`RunPlan` is what the caller fills in. What the control process needs of it,
+together with what the policy's spec said, is a `ControlPlan`, which travels to
+that process as JSON: the robot is named by its factory and plain settings, so
+that a fresh interpreter can make it. This file converts and compares numbers;
+it opens nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import types
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from enum import Enum
+from pathlib import Path
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from segue.clock import NS_PER_S
+from segue.core.facts import ExecutorConfig
+from segue.core.link import Backoff
+from segue.core.schedule import RequestRule
+from segue.core.specs import PolicySpec
+from segue.core.types import Strategy
+from segue.core.watchdog import SafetyConfig
+from segue.errors import ConfigError
+from segue.robots.base import Robot
+from segue.wire.records import Encoding, RequestContext
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class RobotPart:
+    """A robot by name: what a fresh interpreter needs to make it.
+
+    Attributes:
+        factory: ``package.module:function``, returns a `Robot`.
+        settings: its keyword arguments; numbers, strings, lists and maps only.
+    """
+
+    factory: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def make(self) -> Robot:
+        """Returns the robot, not yet connected."""
+        module, _, name = self.factory.partition(":")
+        robot: Robot = getattr(importlib.import_module(module), name)(**self.settings)
+        return robot
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionPlan:
+    """How chunks are asked for and executed.
+
+    Attributes:
+        control_hz: commands per second.
+        action_hz: steps per second; None takes the policy's own rate.
+        rule: when to ask; its horizon is `actions_per_chunk`, cut to the policy's own.
+        aggregate: name of an aggregation, used by `async` only.
+        duration_ns: orderly end after that time; None runs until told to stop.
+    """
+
+    control_hz: float = 100.0
+    action_hz: float | None = None
+    rule: RequestRule = field(default_factory=RequestRule)
+    aggregate: str = "weighted_average"
+    safety: SafetyConfig = field(default_factory=SafetyConfig)
+    duration_ns: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LinkPlan:
+    """The server, and how pictures travel to it.
+
+    Attributes:
+        server_address: ``host:port``.
+        policy: the one asked for; empty means the server's own.
+        quality: of JPEG, 1..100.
+        camera_age_ns: a camera without a newer picture than this has failed.
+        connect_timeout_ns, handshake_timeout_ns: of one dial, of each of its calls.
+    """
+
+    server_address: str
+    policy: str = ""
+    encoding: Encoding = Encoding.JPEG
+    quality: int = 90
+    camera_age_ns: int = NS_PER_S
+    connect_timeout_ns: int = 400_000_000
+    handshake_timeout_ns: int = 2 * NS_PER_S
+    backoff: Backoff = field(default_factory=Backoff)
+
+
+@dataclass(frozen=True, slots=True)
+class OutputPlan:
+    """What a run leaves behind: `directory` is made when it begins; None leaves nothing."""
+
+    directory: Path | None = None
+    record_camera: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunPlan:
+    """A whole run; the session and the spec's hash in `context` are filled in by the handshake."""
+
+    context: RequestContext
+    link: LinkPlan
+    execution: ExecutionPlan = field(default_factory=ExecutionPlan)
+    output: OutputPlan = field(default_factory=OutputPlan)
+
+
+@dataclass(frozen=True, slots=True)
+class ControlPlan:
+    """What the control process is told; `action_hz` of `execution` is settled.
+
+    Attributes:
+        policy_horizon: H_policy, longest chunk that the policy may send.
+        history_steps: earlier observations that the policy wants.
+    """
+
+    context: RequestContext
+    execution: ExecutionPlan
+    policy_horizon: int
+    history_steps: int
+
+    @property
+    def action_hz(self) -> float:
+        """The settled rate of steps, Hz."""
+        return self.execution.action_hz or 0.0
+
+    def executor_config(self, robot: Robot) -> ExecutorConfig:
+        """Returns the executor's configuration for `robot`."""
+        return ExecutorConfig(
+            action=robot.spec.action,
+            action_hz=self.action_hz,
+            control_hz=self.execution.control_hz,
+            policy_horizon=self.policy_horizon,
+            rule=self.execution.rule,
+            aggregate=self.execution.aggregate,
+            safety=self.execution.safety,
+            rest_pose=robot.rest_pose,
+            history_steps=self.history_steps,
+        )
+
+
+def settle(plan: RunPlan, policy: PolicySpec) -> ControlPlan:
+    """Returns what the control process is told, now that the policy is known.
+
+    Raises:
+        ConfigError: the rates do not fit, or the age limit is shorter than an action must get.
+    """
+    wishes = plan.execution
+    action_hz = wishes.action_hz or policy.action_hz
+    if wishes.control_hz < action_hz:
+        raise ConfigError(
+            f"control_hz: {wishes.control_hz:g} is below the rate of steps, {action_hz:g} Hz; "
+            f"allowed is {action_hz:g} or more"
+        )
+    rule = replace(wishes.rule, horizon=min(wishes.rule.horizon, policy.horizon))
+    oldest = oldest_action_ns(rule, action_hz, policy.warm_inference_ns)
+    limit = wishes.safety.max_action_age_ns
+    if limit is not None and limit < oldest:
+        raise ConfigError(
+            f"safety.max_action_age_s: {limit / NS_PER_S:g} cannot be kept; with {rule.horizon} actions "
+            f"a chunk at {action_hz:g} Hz and {policy.warm_inference_ns / 1e6:.0f} ms inference an action "
+            f"gets {oldest / NS_PER_S:.2f} s old; allowed is that or more"
+        )
+    return ControlPlan(
+        context=replace(plan.context, chunk_length=rule.horizon, session_id="", spec_hash=""),
+        execution=replace(wishes, action_hz=action_hz, rule=rule),
+        policy_horizon=policy.horizon,
+        history_steps=policy.history_steps,
+    )
+
+
+def oldest_action_ns(rule: RequestRule, action_hz: float, inference_ns: int) -> int:
+    """Returns how old the observation behind an action gets when all goes well.
+
+    A chunk is d steps old when it is merged, is used until the next is asked for, and for d
+    steps more until that one is merged.
+    """
+    d = delay_steps(action_hz, inference_ns)
+    if rule.strategy is Strategy.SYNC:
+        return int((d + (rule.kept_of_chunk() or rule.horizon)) * NS_PER_S / action_hz)
+    until_asked = rule.horizon - d - max(rule.threshold * rule.horizon, d + 1)
+    return int((2 * d + max(rule.min_execution_steps, until_asked)) * NS_PER_S / action_hz)
+
+
+def advice(plan: ControlPlan, policy: PolicySpec) -> list[str]:
+    """Returns what a person should know before the arm moves, a sentence each; mostly nothing."""
+    said = []
+    rule, hz = plan.execution.rule, plan.action_hz
+    if hz != policy.action_hz:
+        said.append(
+            f"fps is {hz:g}, the policy was made for {policy.action_hz:g}: "
+            f"it will move {hz / policy.action_hz:.2f} times as fast as it learnt to"
+        )
+    d, s = delay_steps(hz, policy.warm_inference_ns), rule.min_execution_steps
+    if rule.strategy is not Strategy.SYNC and d + s > rule.horizon:
+        said.append(
+            f"an inference takes {d} steps at {hz:g} Hz and {s} more are executed before the next is "
+            f"asked for, but a chunk has {rule.horizon}: the arm will run dry; ask for longer chunks, "
+            "fewer steps per second, or a faster policy"
+        )
+    return said
+
+
+def delay_steps(action_hz: float, inference_ns: int) -> int:
+    """Returns the declared inference time in steps, rounded up, at least 1."""
+    return max(1, -int(-inference_ns * action_hz // NS_PER_S))
+
+
+def to_json(record: Any) -> bytes:
+    """Returns one of these records, or a spec, as JSON."""
+    return json.dumps(asdict(record)).encode()
+
+
+def from_json(kind: type[R], data: bytes) -> R:
+    """Returns the record of class `kind` in `data`, which `to_json` made."""
+    record: R = _restored(kind, json.loads(data))
+    return record
+
+
+def _restored(kind: Any, value: Any) -> Any:
+    """Returns `value`, as JSON gave it, as `kind` has it."""
+    if get_origin(kind) in (Union, types.UnionType):
+        if value is None:
+            return None
+        (kind,) = (each for each in get_args(kind) if each is not types.NoneType)
+    if get_origin(kind) is tuple:
+        return tuple(_restored(get_args(kind)[0], each) for each in value)
+    if is_dataclass(kind):
+        hints = get_type_hints(kind)
+        made = {f.name: _restored(hints[f.name], value[f.name]) for f in fields(kind)}
+        return kind(**made)  # type: ignore[operator]  # a dataclass type, as far as mypy can tell
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return kind(value)
+    return value

@@ -1,0 +1,52 @@
+"""How things stand, in one line: time, state, queue, delay, why.
+
+On a terminal the line is refreshed, at most five times a second; into a file it
+is written once for each change of state. This file makes the text and decides
+when; printing is the command line's business.
+"""
+
+from __future__ import annotations
+
+from segue.client.messages import WAITING, Status
+from segue.core.watchdog import SafetyLevel
+
+REFRESH_S = 0.2
+_BAR_STEPS = 5  # planned actions per block of the bar
+_BAR_MOST = 20
+
+
+class StatusLine:
+    """Turns a stream of statuses into the lines worth showing."""
+
+    def __init__(self, refreshed: bool) -> None:
+        """Shows changes only, or with `refreshed` also the time in between."""
+        self._refreshed = refreshed
+        self._shown: Status | None = None
+
+    def __repr__(self) -> str:
+        return f"<StatusLine shown={self._shown!r}>"
+
+    def text(self, status: Status) -> str | None:
+        """Returns the line to show now, or None when the last one will do."""
+        shown = self._shown
+        changed = shown is None or _state(shown) != _state(status)
+        due = self._refreshed and shown is not None and status.t_s - shown.t_s >= REFRESH_S
+        if not changed and not due:
+            return None
+        self._shown = status
+        return status_text(status)
+
+
+def status_text(status: Status) -> str:
+    """Returns `status` as one line of about 75 characters."""
+    bar = "■" * min(_BAR_MOST, -(-status.queue_steps // _BAR_STEPS))
+    delay = "–" if status.delay_steps is None else str(status.delay_steps)
+    return (
+        f"{status.t_s:7.1f} s  {status.level:<8} queue {status.queue_steps:3d} {bar:<{_BAR_MOST // 2}} "
+        f"delay {delay:>2}  chunks {status.chunks:4d}  {status.why.replace('_', ' ')}"
+    )
+
+
+def _state(status: Status) -> str:
+    # The pauses of `sync` come and go three times a second: not a change worth a line.
+    return SafetyLevel.RUN.name if status.level == WAITING else status.level

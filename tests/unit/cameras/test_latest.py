@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from segue.cameras.latest import LatestFrame, WatchPlan
+from segue.clock import NS_PER_MS, NS_PER_S
+from segue.core.specs import CameraSpec
+from segue.core.types import Frame
+from segue.errors import RobotFault
+from segue.testing.cameras import FakeCamera
+
+WAIT_S = 20.0
+SPEC = CameraSpec("front", 48, 64, fps=100.0)
+QUICK = WatchPlan(stale_ns=NS_PER_S // 5, reopen_ns=NS_PER_S // 20)
+
+
+def wait_until(condition: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + WAIT_S
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.005)
+    return condition()
+
+
+class HandCamera:
+    """A camera whose frames are handed to it one by one."""
+
+    def __init__(self, *frames: Frame | Exception) -> None:
+        self.spec = SPEC
+        self.opened = 0
+        self.closed = 0
+        self._frames = list(frames)
+        self._empty = threading.Event()
+
+    def open(self) -> None:
+        self.opened += 1
+
+    def grab(self) -> Frame:
+        if not self._frames:
+            self._empty.wait(WAIT_S)
+            raise RobotFault("no more frames")
+        frame = self._frames.pop(0)
+        if isinstance(frame, Exception):
+            raise frame
+        return frame
+
+    def close(self) -> None:
+        self.closed += 1
+
+    def release(self) -> None:
+        self._empty.set()
+
+
+def frame(number: int, captured_ns: int) -> Frame:
+    return Frame(np.zeros((48, 64, 3), np.uint8), captured_ns, number)
+
+
+def test_the_newest_frame_is_handed_out_without_waiting() -> None:
+    """Whoever asks gets the newest frame at once, and a newer one later."""
+    watched = LatestFrame(FakeCamera(SPEC))
+    assert watched.latest(NS_PER_S) is None
+    watched.start()
+    assert watched.wait_first(WAIT_S)
+    first = watched.latest(WAIT_S * NS_PER_S)  # type: ignore[arg-type]
+    assert first is not None
+    assert wait_until(lambda: (watched.latest(NS_PER_S) or first).number > first.number)
+    assert watched.fault() is None
+    watched.stop()
+
+
+@pytest.mark.parametrize("fault", ["fail", "block", "freeze"])
+def test_a_camera_that_raises_blocks_or_repeats_has_failed_until_it_delivers(fault: str) -> None:
+    """Each way to fail is noticed and named, and forgotten when new frames come."""
+    camera = FakeCamera(SPEC)
+    watched = LatestFrame(camera, QUICK)
+    watched.start()
+    assert watched.wait_first(WAIT_S)
+    getattr(camera, fault)()
+    assert wait_until(lambda: watched.fault() is not None)
+    assert "front" in (watched.fault() or "")
+    camera.heal()
+    assert wait_until(lambda: watched.fault() is None)
+    watched.stop()
+
+
+def test_an_old_frame_is_not_handed_out() -> None:
+    """A frame older than asked for is none."""
+    camera = HandCamera(frame(1, time.monotonic_ns() - NS_PER_S))
+    watched = LatestFrame(camera)
+    watched.start()
+    assert watched.wait_first(WAIT_S)
+    assert watched.latest(NS_PER_S // 2) is None
+    assert watched.latest(3600 * NS_PER_S) is not None
+    camera.release()
+    watched.stop()
+
+
+def test_a_failed_camera_is_closed_and_opened_anew() -> None:
+    """After every failure the device is closed and opened again."""
+    camera = HandCamera(
+        frame(1, 1), RobotFault("unplugged"), frame(2, 2), RuntimeError("driver"), frame(3, 3)
+    )
+    watched = LatestFrame(camera, QUICK)
+    watched.start()
+    assert wait_until(lambda: camera.opened == 3)
+    assert wait_until(lambda: getattr(watched.latest(10**19), "number", 0) == 3)
+    assert camera.closed == 2
+    camera.release()
+    watched.stop()
+
+
+def test_frames_are_kept_for_looking_back() -> None:
+    """The frame of a time is the newest one not younger than it, else the oldest kept."""
+    stamps = [k * 100 * NS_PER_MS for k in range(1, 6)]
+    camera = HandCamera(*(frame(k, stamp) for k, stamp in enumerate(stamps, 1)))
+    watched = LatestFrame(camera)
+    watched.keep(3)
+    watched.start()
+    assert wait_until(lambda: getattr(watched.latest(10**19), "number", 0) == 5)
+    assert [
+        getattr(watched.at(stamp), "number", None) for stamp in (0, stamps[3], stamps[3] + 1, 10**19)
+    ] == [
+        3,
+        4,
+        4,
+        5,
+    ]
+    camera.release()
+    watched.stop()
+
+
+def test_without_a_frame_there_is_none_of_any_time() -> None:
+    """A camera that never delivered has no frame of any time, and no thread to stop."""
+    watched = LatestFrame(FakeCamera(SPEC))
+    assert watched.at(0) is None
+    watched.stop()

@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from segue.client.ending import StopSwitch
+from segue.client.launch import Outcome, run_threaded
+from segue.client.plan import ExecutionPlan, LinkPlan, OutputPlan, RunPlan
+from segue.clock import NS_PER_S
+from segue.core.specs import CameraSpec
+from segue.core.types import Guidance, Strategy
+from segue.core.watchdog import SafetyConfig
+from segue.errors import ConfigError, LinkLost, SpecMismatch
+from segue.policies.scripted import ScriptedConfig, ScriptedPolicy
+from segue.robots import so101_model
+from segue.server.lifecycle import PolicyServer
+from segue.server.settings import ServerConfig
+from segue.testing.cameras import FakeCamera
+from segue.testing.robots import FakeRobot, make_other_robot
+from segue.wire.records import RequestContext
+from tests.unit.client.test_stats import KEYS
+
+WAIT_S = 30.0
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    """Runs a server of 30 Hz sine waves; the value is its address."""
+    server = PolicyServer(ServerConfig(port=0), ScriptedPolicy(ScriptedConfig(action_hz=30.0)))
+    yield server.start()
+    server.stop(0.0)
+
+
+def plan_for(address: str, directory: Path | None = None, **execution: object) -> RunPlan:
+    guidance = Guidance(strategy=Strategy.RTC)
+    context = RequestContext("arm", "", "", "wave", guidance, 50, 0)
+    wishes = ExecutionPlan(duration_ns=2 * NS_PER_S)
+    camera = "front" if directory else None
+    return RunPlan(
+        context,
+        LinkPlan(address, connect_timeout_ns=2 * NS_PER_S),
+        replace(wishes, **execution),  # type: ignore[arg-type]
+        OutputPlan(directory, camera),
+    )
+
+
+def cameras() -> list[FakeCamera]:
+    return [FakeCamera(CameraSpec(name, 48, 64)) for name in ("front", "wrist")]
+
+
+def test_a_threaded_run_drives_the_robot_and_leaves_its_records(address: str, tmp_path: Path) -> None:
+    """In one process, with the same mailboxes, the arm moves, parks, and every record is there."""
+    robot = FakeRobot()
+    outcome = run_threaded(plan_for(address, tmp_path), robot, cameras())
+    assert (outcome.exit_code, outcome.reason) == (0, "done")
+    assert outcome.summary["chunks"] >= 2  # type: ignore[operator]
+    assert outcome.summary["starved_ticks"] == 0
+    commands = np.array(robot.commands)
+    assert np.ptp(commands[:, 0]) > 5
+    assert np.allclose(commands[-1], so101_model.REST_POSE, atol=0.01)
+    assert json.loads((tmp_path / "summary.json").read_text()) == outcome.summary
+    assert set(outcome.summary) >= KEYS
+    assert (tmp_path / "front.mjpeg").stat().st_size > 0
+    chunks = [line for line in (tmp_path / "run.jsonl").read_text().splitlines() if '"chunk"' in line]
+    assert len(chunks) == outcome.summary["chunks"]
+
+
+def test_the_summary_says_who_was_asked_and_how(address: str) -> None:
+    """Policy, strategy and the settled rates stand beside the numbers."""
+    summary = run_threaded(plan_for(address, duration_ns=NS_PER_S // 10), FakeRobot(), []).summary
+    assert summary["policy"] == "builtin:scripted"
+    assert (summary["strategy"], summary["action_hz"], summary["control_hz"]) == ("rtc", 30.0, 100.0)
+
+
+def test_a_stop_from_another_thread_parks_the_arm(address: str) -> None:
+    """Whoever embeds a run ends it through its switch, as a signal would."""
+    stop, robot = StopSwitch(), FakeRobot()
+    outcomes: list[Outcome] = []
+    plan = plan_for(address, duration_ns=None)
+    thread = threading.Thread(
+        target=lambda: outcomes.append(run_threaded(plan, robot, [], stop=stop)),
+    )
+    thread.start()
+    deadline = time.monotonic() + WAIT_S
+    while len(robot.commands) < 50 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    stop.ask()
+    thread.join(WAIT_S)
+    assert [outcome.exit_code for outcome in outcomes] == [130]
+    assert np.allclose(robot.commands[-1], so101_model.REST_POSE, atol=0.01)
+
+
+def test_a_robot_that_does_not_fit_is_refused_before_it_moves(address: str) -> None:
+    """A robot with other joints is refused with both lists, and was never connected."""
+    robot = make_other_robot()
+    with pytest.raises(SpecMismatch) as refused:
+        run_threaded(plan_for(address), robot, [])
+    assert any("left_wheel" in line and "shoulder_pan" in line for line in refused.value.differences)
+    assert robot.commands == []
+
+
+def test_without_a_server_the_limit_ends_the_waiting() -> None:
+    """Nobody at the address ends the run after the offline limit, and the robot was not touched."""
+    robot = FakeRobot()
+    safety = SafetyConfig(offline_limit_ns=NS_PER_S // 2)
+    with pytest.raises(LinkLost, match=r"no server within 0\.5 s"):
+        run_threaded(plan_for("127.0.0.1:1", safety=safety), robot, [])
+    assert robot.commands == []
+
+
+def test_a_stop_while_waiting_for_a_server_ends_the_waiting() -> None:
+    """Somebody who gives up waiting gets the signal's exit code and no error."""
+    stop = StopSwitch()
+    threading.Timer(0.3, stop.ask).start()
+    outcome = run_threaded(plan_for("127.0.0.1:1"), FakeRobot(), [], stop=stop)
+    assert (outcome.exit_code, outcome.reason) == (130, "signalled")
+
+
+def test_recording_a_camera_that_is_not_there_is_refused(address: str, tmp_path: Path) -> None:
+    """The camera to be recorded must be one of the robot's; the message names those."""
+    with pytest.raises(ConfigError, match="allowed is wrist"):
+        run_threaded(plan_for(address, tmp_path), FakeRobot(), cameras()[1:])

@@ -1,0 +1,270 @@
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import grpc
+import numpy as np
+import pytest
+
+from segue.cameras.latest import LatestFrame, WatchPlan
+from segue.client.dialer import Dialer
+from segue.client.diary import Diary
+from segue.client.link import Link, LinkParts
+from segue.client.mailbox import Mailbox, mailbox_pair
+from segue.client.messages import (
+    Answer,
+    Ask,
+    CameraFailed,
+    CameraWorks,
+    Closed,
+    Failed,
+    Message,
+    Opened,
+    Stop,
+)
+from segue.client.pictures import Pictures
+from segue.client.plan import LinkPlan
+from segue.clock import NS_PER_MS, NS_PER_S, SystemClock
+from segue.core.specs import CameraSpec
+from segue.core.types import ChunkRequest, Guidance, Observation
+from segue.errors import SpecMismatch
+from segue.testing.cameras import FakeCamera
+from segue.wire import policy_pb2 as pb
+from segue.wire.codec import encode_request
+from segue.wire.records import Encoding, Handshake, RequestContext
+from segue.wire.refusal import Reason
+from tests.unit.client.toyserver import ROBOT, No, ToyServer
+
+Code = grpc.StatusCode
+WAIT_S = 20.0
+CAMERA = CameraSpec("front", 48, 64)
+
+
+class Rig:
+    """A link on its thread, with the control loop's end of the mailbox in the test's hands."""
+
+    def __init__(self, address: str) -> None:
+        clock = SystemClock()
+        self.camera = FakeCamera(CAMERA)
+        self.latest = LatestFrame(self.camera, WatchPlan(stale_ns=NS_PER_S // 4, reopen_ns=NS_PER_S // 10))
+        self.latest.start()
+        assert self.latest.wait_first(WAIT_S)
+        self.mailbox, link_end = mailbox_pair()
+        self.records, diary_end = mailbox_pair()
+        self.dialer = Dialer(LinkPlan(address, connect_timeout_ns=NS_PER_S), Handshake("arm", ROBOT), clock)
+        pictures = Pictures({"front": self.latest}, Encoding.JPEG, 90)
+        parts = LinkParts(link_end, self.dialer, pictures, Diary(diary_end, "arm", "link"), clock)
+        self.link = Link(parts)
+        self.heard: list[Message] = []
+        self.thread = threading.Thread(target=self.link.run, args=(self.dialer.dial(),))
+        self.thread.start()
+        self.wait_for(Opened)
+
+    def ask(self, number: int, within_ms: int = 5_000, history: tuple[int, ...] = ()) -> None:
+        now_ns = time.monotonic_ns()
+        earlier = tuple(Observation(0, stamp, np.zeros(1)) for stamp in history)
+        seen = Observation(0, now_ns, np.zeros(1))
+        request = ChunkRequest(number, 1, 0, seen, earlier, None, 0, now_ns, 0, 0)
+        context = RequestContext("arm", "", "", "wave", Guidance(), 50, 0)
+        body = encode_request(request, context).SerializeToString()
+        self.mailbox.put(Ask(number, now_ns + within_ms * NS_PER_MS, body))
+
+    def wait_for(self, kind: type[Message]) -> Message:
+        return self.wait_until(lambda: next((m for m in self.heard if isinstance(m, kind)), None), kind)
+
+    def wait_until(self, look: Callable[[], Message | None], what: object) -> Message:
+        deadline = time.monotonic() + WAIT_S
+        while time.monotonic() < deadline:
+            self.heard.extend(self.mailbox.drain())
+            found = look()
+            if found is not None:
+                self.heard.remove(found)
+                return found
+            time.sleep(0.005)
+        raise AssertionError(f"waited in vain for {what}; heard {self.heard}")
+
+    def end(self) -> None:
+        self.link.stop()
+        self.thread.join(WAIT_S)
+        self.latest.stop()
+
+
+@pytest.fixture
+def rig(toy: ToyServer) -> Iterator[Rig]:
+    """Runs a link to the toy server, already open."""
+    made = Rig(toy.address)
+    yield made
+    made.end()
+    assert not made.thread.is_alive()
+
+
+def test_a_request_is_completed_sent_and_answered(toy: ToyServer, rig: Rig) -> None:
+    """The link adds session, spec hash and newest picture, and the encoded reply comes back."""
+    rig.ask(1)
+    answer = rig.wait_for(Answer)
+    assert isinstance(answer, Answer)
+    assert pb.InferReply.FromString(answer.body).request_number == 1
+    (sent,) = toy.inferred
+    assert sent.session_id == "session-1"
+    assert sent.spec_hash
+    assert [image.camera for image in sent.observation.images] == ["front"]
+    assert answer.observation_bytes == sent.ByteSize()
+    assert 0 < answer.call_ns < NS_PER_S
+
+
+def test_earlier_observations_get_their_own_pictures(toy: ToyServer, rig: Rig) -> None:
+    """A policy with a memory gets a picture for each earlier observation, too."""
+    rig.latest.keep(8)
+    rig.ask(1, history=(time.monotonic_ns(), time.monotonic_ns()))
+    rig.wait_for(Answer)
+    assert [len(each.images) for each in toy.inferred[0].history] == [1, 1]
+
+
+def test_a_newer_request_gives_the_older_up(toy: ToyServer, rig: Rig) -> None:
+    """Only the newest request is answered; the one before is cancelled and not reported."""
+    toy.stuck.set()
+    rig.ask(1)
+    deadline = time.monotonic() + WAIT_S
+    while not toy.inferred and time.monotonic() < deadline:
+        time.sleep(0.005)
+    toy.stuck.clear()
+    toy.on_infer = lambda: None
+    rig.ask(2)
+    numbers = []
+    while 2 not in numbers:
+        answer = rig.wait_for(Answer)
+        assert isinstance(answer, Answer)
+        numbers.append(pb.InferReply.FromString(answer.body).request_number)
+    assert not [message for message in rig.heard if isinstance(message, Failed | Closed)]
+
+
+def test_an_unknown_session_is_opened_again_on_the_same_channel(toy: ToyServer, rig: Rig) -> None:
+    """FAILED_PRECONDITION fails the request and opens a session anew; the next request uses it."""
+    channel = rig.dialer.channel
+    toy.infers = [No(Code.FAILED_PRECONDITION, Reason.UNKNOWN_SESSION)]
+    rig.ask(1)
+    failed = rig.wait_for(Failed)
+    assert isinstance(failed, Failed)
+    assert failed.number == 1
+    rig.wait_for(Opened)
+    rig.ask(2)
+    rig.wait_for(Answer)
+    assert toy.inferred[-1].session_id == "session-2"
+    assert rig.dialer.channel is channel
+
+
+def test_an_unavailable_server_is_dialled_on_a_fresh_channel(toy: ToyServer, rig: Rig) -> None:
+    """UNAVAILABLE closes the link, and a fresh channel with a fresh handshake opens it again."""
+    channel = rig.dialer.channel
+    toy.infers = [No(Code.UNAVAILABLE, Reason.DRAINING)]
+    rig.ask(1)
+    rig.wait_for(Closed)
+    rig.wait_for(Opened)
+    assert rig.dialer.channel is not channel
+
+
+def test_a_server_that_dies_between_two_requests_is_noticed(toy: ToyServer, rig: Rig) -> None:
+    """The link is closed and dialled again without a request that would have to fail first."""
+    toy.stop()
+    assert rig.wait_for(Closed) == Closed("connection lost")
+    again = ToyServer(port=toy.port)
+    rig.wait_for(Opened)
+    again.stop()
+
+
+def test_a_failed_dial_is_reported_once(rig: Rig, toy: ToyServer) -> None:
+    """While nobody answers, the first failed dial is told and the others are not."""
+    toy.stop()
+    rig.wait_for(Closed)
+    rig.wait_for(Failed)
+    deadline = time.monotonic() + WAIT_S
+    while rig.dialer.failures < 4 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    rig.heard.extend(rig.mailbox.drain())
+    assert rig.dialer.failures >= 4
+    assert not [message for message in rig.heard if isinstance(message, Failed)]
+
+
+def test_two_missed_deadlines_in_a_row_throw_the_channel_away(toy: ToyServer, rig: Rig) -> None:
+    """One silent request is only reported; the second also closes the link and dials afresh."""
+    channel = rig.dialer.channel
+    toy.stuck.set()
+    rig.ask(1, within_ms=100)
+    assert rig.wait_for(Failed) == Failed(1, "deadline")
+    assert rig.dialer.channel is channel
+    rig.ask(2, within_ms=100)
+    assert rig.wait_for(Failed) == Failed(2, "deadline")
+    rig.wait_for(Closed)
+    rig.wait_for(Opened)
+    assert rig.dialer.channel is not channel
+
+
+def test_a_server_that_says_no_again_and_again_is_asked_less_often(toy: ToyServer, rig: Rig) -> None:
+    """The third failure in a row is reported later than it happened; the channel stays."""
+    channel = rig.dialer.channel
+    toy.infers = [No(Code.INTERNAL, Reason.POLICY_FAILED)] * 3
+    took = []
+    for number in (1, 2, 3):
+        began = time.monotonic()
+        rig.ask(number)
+        rig.wait_for(Failed)
+        took.append(time.monotonic() - began)
+    assert took[2] >= 0.05
+    assert rig.dialer.channel is channel
+    rig.ask(4)
+    rig.wait_for(Answer)
+
+
+def test_a_refusal_in_mid_run_asks_for_the_end(toy: ToyServer, rig: Rig) -> None:
+    """When the server comes back with another robot in mind, the run is to end and the link says why."""
+    toy.infers = [No(Code.FAILED_PRECONDITION, Reason.UNKNOWN_SESSION)]
+    toy.opens = [No(Code.FAILED_PRECONDITION, Reason.MISMATCH, ("pan: deg, rad",))]
+    rig.ask(1)
+    assert rig.wait_for(Stop) == Stop("refused")
+    assert isinstance(rig.link.refusal, SpecMismatch)
+
+
+@pytest.mark.parametrize("fault", ["fail", "block", "freeze"])
+def test_a_camera_that_fails_and_works_again_is_told(rig: Rig, fault: str) -> None:
+    """A camera that raises, blocks or repeats itself is reported by name, and so is its return."""
+    getattr(rig.camera, fault)()
+    failed = rig.wait_for(CameraFailed)
+    assert isinstance(failed, CameraFailed)
+    assert "front" in failed.what
+    rig.camera.heal()
+    rig.wait_for(CameraWorks)
+
+
+def test_a_request_without_a_fresh_picture_is_not_sent(toy: ToyServer, rig: Rig) -> None:
+    """A request that finds no picture young enough fails here, and the camera's fault is told."""
+    rig.camera.block()
+    rig.wait_for(CameraFailed)
+    deadline = time.monotonic() + WAIT_S
+    while rig.latest.latest(NS_PER_S) is not None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    rig.ask(1)
+    failed = rig.wait_for(Failed)
+    assert isinstance(failed, Failed)
+    assert "front" in failed.cause
+    assert toy.inferred == []
+
+
+def test_the_link_ends_when_the_control_loop_is_gone(rig: Rig) -> None:
+    """Closing the loop's end of the mailbox ends the link's thread."""
+    rig.mailbox.close()
+    rig.thread.join(WAIT_S)
+    assert not rig.thread.is_alive()
+
+
+def test_the_end_of_the_link_is_the_end_of_its_mailbox(rig: Rig) -> None:
+    """However the link ends, the loop sees its mailbox closed."""
+    rig.link.stop()
+    rig.thread.join(WAIT_S)
+    assert closed(rig.mailbox)
+
+
+def closed(mailbox: Mailbox) -> bool:
+    list(mailbox.drain())
+    return mailbox.closed

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from segue.client.ending import StopSwitch
+from segue.client.linkside import LinkSide
+from segue.client.mailbox import mailbox_pair
+from segue.client.plan import ExecutionPlan, LinkPlan, OutputPlan, RunPlan
+from segue.client.recorder import Silent
+from segue.clock import NS_PER_S
+from segue.core.specs import CameraSpec
+from segue.core.types import Guidance
+from segue.errors import ConfigError, LocalProtocolError
+from segue.testing.cameras import FakeCamera
+from segue.wire.records import RequestContext
+from tests.unit.client.toyserver import ROBOT, ToyServer
+
+
+class Listener(Silent):
+    """Remembers the sentences."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
+
+
+def plan_for(address: str) -> RunPlan:
+    context = RequestContext("arm", "", "", "wave", Guidance(), 50, 0)
+    return RunPlan(context, LinkPlan(address, connect_timeout_ns=2 * NS_PER_S), ExecutionPlan())
+
+
+def test_the_cameras_offered_are_the_ones_that_are_there(toy: ToyServer) -> None:
+    """Whatever cameras the robot's spec names, the handshake offers those that were handed in."""
+    cameras = [FakeCamera(CameraSpec(name, 48, 64)) for name in ("front", "wrist")]
+    with LinkSide(plan_for(toy.address), cameras, Silent()) as side:
+        settled = side.open(ROBOT, StopSwitch())
+    assert settled is not None
+    assert settled.action_hz == 30.0
+    (offer,) = toy.opened
+    assert [camera.name for camera in offer.robot.observation.cameras] == ["front", "wrist"]
+    assert offer.robot_id == "arm"
+
+
+def test_advice_is_said_before_anything_moves(toy: ToyServer) -> None:
+    """A rate that is not the policy's is said when the session opens."""
+    listener = Listener()
+    plan = replace(plan_for(toy.address), execution=ExecutionPlan(action_hz=10.0))
+    with LinkSide(plan, [], listener) as side:
+        side.open(ROBOT, StopSwitch())
+    (sentence,) = listener.said
+    assert "fps is 10" in sentence
+
+
+def test_serving_before_opening_is_a_bug() -> None:
+    """Without a session there is nothing to serve."""
+    mailbox, _other = mailbox_pair()
+    with (
+        LinkSide(plan_for("127.0.0.1:1"), [], Silent()) as side,
+        pytest.raises(LocalProtocolError, match="before open"),
+    ):
+        side.serve(mailbox)
+
+
+def test_a_camera_to_record_must_be_there() -> None:
+    """Without cameras none can be recorded, and the message says so."""
+    plan = replace(plan_for("127.0.0.1:1"), output=OutputPlan(None, "front"))
+    with pytest.raises(ConfigError, match="there are no cameras"):
+        LinkSide(plan, [], Silent())

@@ -1,0 +1,210 @@
+from __future__ import annotations
+
+import json
+import signal
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from segue.client.loop import pose
+from segue.client.messages import (
+    Answer,
+    CameraFailed,
+    CameraWorks,
+    Closed,
+    Failed,
+    Say,
+    Status,
+    Stop,
+)
+from segue.clock import NS_PER_MS, NS_PER_S
+from segue.core.facts import ExitReason
+from segue.core.schedule import RequestRule
+from segue.core.specs import ActionSpec, Dimension, ObservationSpec, RobotSpec
+from segue.core.types import Strategy
+from segue.core.watchdog import SafetyConfig, SafetyLevel
+from segue.robots import so101_model
+from segue.robots.base import RobotState
+from segue.testing.robots import FakeRobot
+from tests.unit.client.world import HORIZON, World, control_plan
+
+
+def levels(world: World) -> list[str]:
+    lines = [json.loads(line) for line in world.lines()]
+    return [line["state_to"] for line in lines if line["event"] == "level"]
+
+
+def test_a_run_executes_chunks_until_its_time_is_up_and_parks() -> None:
+    """The loop asks, merges, moves the arm, ends after its duration at the rest pose, and says so."""
+    world = World(control_plan(3.0))
+    ending = world.run()
+    assert ending.reason is ExitReason.DONE
+    assert ending.exit_code == 0
+    assert ending.summary["chunks"] >= 1
+    assert ending.summary["starved_ticks"] == 0
+    moved = np.array(world.robot.commands)
+    assert moved[:, 0].max() == pytest.approx(2.8, abs=0.2)  # a tenth of a degree a step, 28 steps
+    assert np.allclose(moved[-1], so101_model.REST_POSE)
+
+
+def test_consecutive_ticks_are_whole_periods_apart_however_late_they_wake() -> None:
+    """A loop that woke 35 ms late drops three ticks, counts them, and stays on its grid."""
+    world = World(control_plan(1.0))
+    world.clock.oversleeps = [(NS_PER_S + 500 * NS_PER_MS, 35 * NS_PER_MS)]
+    ending = world.run()
+    assert ending.summary["dropped_ticks"] == 3
+    assert ending.summary["tick_lateness_ms"]["max"] == 35.0  # type: ignore[index]
+    late = [json.loads(line) for line in world.lines() if b'"late"' in line]
+    assert [line["dropped"] for line in late] == [3]
+
+
+def test_a_request_is_one_snapshot_and_has_a_seed_of_its_own() -> None:
+    """Each request carries the step of its own tick, and the run's seed plus its number."""
+    world = World(control_plan(6.0))
+    world.run()
+    assert len(world.link.asked) >= 2
+    for request in world.link.asked:
+        assert request.start_step == request.observation.step
+    assert world.link.seeds == [7 + request.number for request in world.link.asked]
+
+
+def test_what_a_chunk_cost_stands_in_its_line_and_in_the_summary() -> None:
+    """Inference, network and overhead of an exchange are derived from the server's durations alone."""
+    world = World(control_plan(6.0))
+    ending = world.run()
+    lines = [json.loads(line) for line in world.lines() if b'"chunk"' in line]
+    assert {line["inference_ms"] for line in lines} == {60.0}
+    assert {line["network_ms"] for line in lines} == {20.0}
+    assert {line["overhead_ms"] for line in lines} == {50.0}  # 110 ms from tick to inbox, less 60
+    assert ending.summary["observation_bytes"] == {"p50": 100_000.0}
+    assert [line["seq"] for line in lines] == sorted({line["seq"] for line in lines})
+
+
+def test_without_the_link_the_arm_plays_out_holds_parks_and_ends() -> None:
+    """When the link dies the loop goes on alone: at most a second of plan, hold, park, exit 69."""
+    safety = SafetyConfig(hold_grace_ns=NS_PER_S)
+    world = World(control_plan(None, safety=safety))
+    world.at(1.0, world.link.mailbox.close)
+    ending = world.run()
+    assert ending.exit_code == 69
+    assert levels(world) == ["DEGRADED", "HOLD", "PARK"]
+    assert np.allclose(world.robot.commands[-1], so101_model.REST_POSE)
+
+
+def test_the_first_stop_parks_and_the_second_ends_at_once() -> None:
+    """A second stop ends the run on the next tick, where the arm is, with 128 + its signal."""
+    world = World(control_plan(None, safety=SafetyConfig(park_ns=60 * NS_PER_S)))
+    world.at(1.0, lambda: world.stop.ask(signal.SIGTERM))
+    world.at(1.5, lambda: world.stop.ask(signal.SIGTERM))
+    ending = world.run()
+    assert ending.exit_code == 143
+    assert len(world.robot.commands) == pytest.approx(150, abs=2)
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT, signal.SIGTERM])
+def test_one_stop_ends_parked(number: signal.Signals) -> None:
+    """One stop ends with HOLD, PARK and 128 + its signal."""
+    world = World(control_plan(None))
+    world.at(1.0, lambda: world.stop.ask(number))
+    assert world.run().exit_code == 128 + number
+    assert levels(world) == ["HOLD", "PARK"]
+
+
+def test_a_lost_link_is_forgiven_once_a_fresh_chunk_comes() -> None:
+    """Closed, then a failed dial, hold the arm; a session opened anew lets it go on."""
+    world = World(control_plan(8.0))
+    world.at(1.0, lambda: setattr(world.link, "silent", True))
+    world.at(1.0, lambda: world.link.mailbox.put(Closed("reset")))
+    world.at(1.1, lambda: world.link.mailbox.put(Failed(0, "refused")))
+    world.at(4.0, lambda: setattr(world.link, "silent", False))
+    world.at(4.0, lambda: setattr(world.link, "opened", False))
+    ending = world.run()
+    assert ending.reason is ExitReason.DONE
+    assert levels(world)[:3] == ["DEGRADED", "HOLD", "RUN"]
+
+
+def test_a_failed_camera_stops_the_asking_until_it_works() -> None:
+    """No request leaves while a camera is out, and asking goes on when it works again."""
+    rule = RequestRule(strategy=Strategy.ASYNC, horizon=HORIZON, threshold=1.0, min_execution_steps=1)
+    world = World(control_plan(6.0, rule=rule))
+    asked: list[int] = []
+    world.at(1.0, lambda: world.link.mailbox.put(CameraFailed("camera front: unplugged")))
+    world.at(1.5, lambda: asked.append(len(world.link.asked)))
+    world.at(3.0, lambda: asked.append(len(world.link.asked)))
+    world.at(3.0, lambda: world.link.mailbox.put(CameraWorks()))
+    world.run()
+    assert asked[0] == asked[1] < len(world.link.asked)
+
+
+def test_a_refusal_in_mid_run_ends_with_76() -> None:
+    """A server that will not have the robot any more ends the run in an orderly way."""
+    world = World(control_plan(None))
+    world.at(1.0, lambda: world.link.mailbox.put(Stop(ExitReason.REFUSED.value)))
+    assert world.run().exit_code == 76
+    assert levels(world) == ["HOLD", "PARK"]
+
+
+def test_a_robot_that_fails_is_held_and_ends_the_run_with_74() -> None:
+    """A fault of the robot latches, is named in the ending, and never lets the arm park."""
+    world = World(control_plan(None))
+    world.at(1.0, lambda: setattr(world.robot, "fails", "bus timeout"))
+    ending = world.run()
+    assert (ending.exit_code, ending.detail) == (74, "bus timeout")
+    assert levels(world) == ["FAULT"]
+
+
+def test_an_unreadable_reply_fails_its_request_and_nothing_else() -> None:
+    """Bytes that are no reply count as a missed request; the run goes on."""
+    world = World(control_plan(6.0))
+    world.at(1.0, lambda: world.link.mailbox.put(Answer(0, 0, 0, b"\xff\xff")))
+    ending = world.run()
+    assert ending.reason is ExitReason.DONE
+    assert ending.summary["missed_requests"] == 1
+
+
+def test_the_queue_is_told_at_every_step_and_every_tick_without_an_action() -> None:
+    """Each begun step and each waiting tick gives one status; waiting is called so."""
+    world = World(control_plan(2.0))
+    world.run()
+    statuses = [message for message in world.said if isinstance(message, Status)]
+    waiting = [status for status in statuses if status.level == "WAITING"]
+    running = [status for status in statuses if status.level == SafetyLevel.RUN.name]
+    assert len(waiting) == world.loop.stats.counts.waiting_ticks == pytest.approx(10, abs=2)
+    assert len(running) == world.loop.executor.step
+    assert all(a.t_s < b.t_s for a, b in pairwise(statuses))
+
+
+def test_refused_scheduling_is_written_down_and_said() -> None:
+    """When real-time scheduling was refused the record and the person are told why."""
+    world = World(control_plan(0.1))
+    world.loop.note_scheduling("not allowed")
+    world.run()
+    said = [message.text for message in world.said if isinstance(message, Say)]
+    assert said == ["not allowed; ticks may come some milliseconds late"]
+    assert json.loads(world.lines()[0])["realtime"] is False
+
+
+def test_a_robot_that_counts_is_asked_for_its_score_and_ends_the_run() -> None:
+    """A robot whose work is exhausted ends the run, and its own counts stand in the summary."""
+
+    class Belt(FakeRobot):
+        exhausted = False
+
+        def summary(self) -> dict[str, int]:
+            return {"cubes_offered": 3, "successes": 2}
+
+    belt = Belt()
+    world = World(control_plan(None), belt)
+    world.at(1.0, lambda: setattr(belt, "exhausted", True))
+    ending = world.run()
+    assert ending.reason is ExitReason.DONE
+    assert (ending.summary["cubes_offered"], ending.summary["successes"]) == (3, 2)
+
+
+def test_the_first_command_continues_from_the_pose_by_name() -> None:
+    """The pose takes each action's present state by name, whatever the order, and 0 where there is none."""
+    state = (Dimension("b", "deg"), Dimension("a", "deg"))
+    action = ActionSpec((Dimension("a", "deg"), Dimension("b", "deg"), Dimension("c", "deg")))
+    spec = RobotSpec("r", ObservationSpec(state), action)
+    assert pose(spec, RobotState(np.array([2.0, 1.0]))).tolist() == [1.0, 2.0, 0.0]

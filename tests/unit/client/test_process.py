@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from segue.client.ending import StopSwitch
+from segue.client.messages import Ended
+from segue.client.plan import RobotPart
+from segue.client.process import ControlProcess
+from segue.testing.robots import so101_spec
+from tests.unit.client.world import control_plan
+
+pytestmark = pytest.mark.e2e
+
+FAKE = RobotPart("segue.testing.robots:make_fake_robot")
+CLOSE_S = 20.0
+
+
+def last_words(process: ControlProcess) -> Ended | None:
+    words = [message for message in process.records.drain() if isinstance(message, Ended)]
+    return words[0] if words else None
+
+
+def test_a_process_makes_its_robot_and_ends_with_its_link() -> None:
+    """The fresh interpreter says its robot's spec, and ends by itself when nobody needs it."""
+    process = ControlProcess(FAKE)
+    assert process.hello(StopSwitch()) == so101_spec()
+    process.link.close()
+    assert process.wait() == 69
+    process.close(CLOSE_S)
+
+
+def test_a_process_that_begun_ticks_and_obeys_signals() -> None:
+    """Told to begin it ticks; a signal that is passed on brings the arm to rest and ends it."""
+    process = ControlProcess(FAKE)
+    assert process.hello(StopSwitch()) is not None
+    process.begin(control_plan(None))
+    process.signal(signal.SIGTERM)
+    assert process.wait() == 143
+    ended = last_words(process)
+    assert ended is not None
+    assert ended.exit_code == 143
+    process.close(CLOSE_S)
+
+
+def test_a_robot_that_cannot_be_made_ends_the_process() -> None:
+    """Without a robot there is no hello, and the process says why it ended."""
+    process = ControlProcess(RobotPart("segue.testing.robots:nobody"))
+    assert process.hello(StopSwitch()) is None
+    assert process.wait() == 70
+    ended = last_words(process)
+    assert ended is not None
+    assert "nobody" in ended.detail
+    process.close(CLOSE_S)
+
+
+def test_nobody_waits_for_a_robot_after_a_stop() -> None:
+    """A stop ends the waiting for the robot at once."""
+    process = ControlProcess(FAKE)
+    stop = StopSwitch()
+    stop.ask()
+    assert process.hello(stop) is None
+    process.close(CLOSE_S)
+
+
+def test_a_killed_process_counts_as_a_bug() -> None:
+    """A process that was killed by what cannot be caught ends with 70."""
+    process = ControlProcess(FAKE)
+    assert process.hello(StopSwitch()) is not None
+    process.begin(control_plan(None))
+    process.signal(signal.SIGKILL)
+    assert process.wait() == 70
+    process.close(CLOSE_S)

@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+from segue.client.messages import Status
+from segue.client.status import StatusLine, status_text
+
+
+def at(t_s: float, level: str = "RUN", queue: int = 20) -> Status:
+    return Status(t_s, level, queue, 4, 7, "fine")
+
+
+def test_a_line_says_state_queue_delay_and_why() -> None:
+    """The line holds time, state, queue, delay and cause, on one line of a terminal's width."""
+    text = status_text(Status(61.25, "STARVED", 0, None, 3, "empty_plan"))
+    for word in ("61.2", "STARVED", "queue   0", "delay  –", "empty plan"):
+        assert word in text
+    assert len(status_text(at(1.0, queue=1000))) < 100
+
+
+def test_into_a_file_only_changes_of_state_are_written() -> None:
+    """Without a terminal there is a line per change, and none for time that passes."""
+    line = StatusLine(refreshed=False)
+    shown = [line.text(at(k * 0.1, "RUN" if k < 50 else "HOLD")) for k in range(100)]
+    assert [k for k, text in enumerate(shown) if text is not None] == [0, 50]
+
+
+def test_on_a_terminal_it_is_refreshed_five_times_a_second_at_most() -> None:
+    """A hundred statuses a second become five lines."""
+    line = StatusLine(refreshed=True)
+    shown = [line.text(at(k * 0.01)) for k in range(1000)]
+    assert 45 <= sum(text is not None for text in shown) <= 51
+
+
+def test_the_pauses_of_sync_are_no_change_of_state() -> None:
+    """Waiting for a chunk as planned does not write a line each time."""
+    line = StatusLine(refreshed=False)
+    shown = [line.text(at(k * 0.1, "WAITING" if k % 3 else "RUN")) for k in range(30)]
+    assert sum(text is not None for text in shown) == 1
