@@ -1,0 +1,77 @@
+"""The only place that wires real parts together: a policy into a server, a robot and cameras into a run.
+
+Everything here takes a checked configuration and runs until the end. Rooms are
+imported by the function that needs them, so that a robot's host needs no
+torch and a server's host no MuJoCo.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from segue.cli.serve import Ready
+from segue.config.run import RunConfig
+from segue.config.serve import ServeConfig
+
+if TYPE_CHECKING:
+    from segue.client.launch import Outcome
+    from segue.client.recorder import Reporter
+
+SIGNALLED = 128
+
+
+def serve(config: ServeConfig, on_ready: Callable[[Ready], None]) -> int:
+    """Serves until a signal comes, and returns the exit code.
+
+    Args:
+        config: of the server.
+        on_ready: called once, when the policy is loaded and warm.
+
+    Raises:
+        ConfigError: the policy, the device or the address is wrong.
+    """
+    from segue.cli.plans import server_config
+    from segue.policies.registry import load_policy
+    from segue.server.lifecycle import PolicyServer, run_until_signalled
+    from segue.server.store import PolicyStore
+
+    store = PolicyStore(load_policy, [config.policy.path], config.policy.device)
+
+    def ready(address: str) -> None:
+        spec = store.specs()[0]
+        latency_ms = 1000 * config.serving.inference_latency
+        on_ready(Ready(address, spec.name, _device(config), spec.warm_inference_ns / 1e6, latency_ms))
+
+    number = run_until_signalled(PolicyServer(server_config(config), store), ready)
+    return SIGNALLED + number if number else 0
+
+
+def run(config: RunConfig, directory: Path, reporter: Reporter) -> Outcome:
+    """Runs a robot until its end and returns how it ended.
+
+    Args:
+        config: of the run.
+        directory: where the records go; it exists.
+        reporter: is told what a person should know.
+
+    Raises:
+        SegueError: whatever ends the run before it began.
+    """
+    from segue.cli.parts import robot_and_cameras
+    from segue.cli.plans import run_plan
+    from segue.client import launch
+
+    robot, cameras = robot_and_cameras(config)
+    return launch.run(run_plan(config, directory), robot, cameras, reporter)
+
+
+def _device(config: ServeConfig) -> str:
+    """Returns where the policy computes; one without torch computes on the CPU."""
+    if "torch" not in sys.modules:
+        return "cpu"
+    from segue.policies.registry import resolve_device
+
+    return resolve_device(config.policy.device)

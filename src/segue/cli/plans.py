@@ -1,0 +1,106 @@
+"""From the configuration that people write to the records that the rooms take.
+
+Seconds become nanoseconds and names become the core's own words, once and here.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from segue.client.plan import ExecutionPlan, LinkPlan, OutputPlan, RunPlan
+from segue.clock import NS_PER_S
+from segue.config.run import RunConfig
+from segue.config.run import SafetyConfig as SafetySeconds
+from segue.config.serve import ServeConfig
+from segue.core.schedule import RequestRule
+from segue.core.types import Guidance, Jacobian, RtcMode, Schedule, Strategy
+from segue.core.watchdog import OnLinkLoss, SafetyConfig
+from segue.server.settings import ServerConfig
+from segue.wire.records import Encoding, RequestContext
+
+
+def run_plan(config: RunConfig, directory: Path) -> RunPlan:
+    """Returns the plan of a run that leaves its records in `directory`."""
+    job, link, execution = config.job, config.link, config.execution
+    rule = RequestRule(
+        strategy=Strategy(execution.strategy),
+        horizon=execution.actions_per_chunk,
+        threshold=execution.chunk_size_threshold,
+        min_execution_steps=execution.min_execution_steps,
+    )
+    return RunPlan(
+        context=RequestContext(
+            robot_id=config.robot.id,
+            session_id="",
+            spec_hash="",
+            task=job.task,
+            guidance=guidance(config),
+            chunk_length=execution.actions_per_chunk,
+            seed=job.seed,
+        ),
+        link=LinkPlan(
+            server_address=link.server_address,
+            policy=job.pretrained_name_or_path,
+            encoding=Encoding(link.image_encoding),
+            quality=link.image_quality,
+        ),
+        execution=ExecutionPlan(
+            control_hz=execution.control_hz,
+            action_hz=execution.fps,
+            rule=rule,
+            aggregate=execution.aggregate_fn_name,
+            safety=safety(config.safety),
+            duration_ns=None if job.duration is None else _ns(job.duration),
+        ),
+        output=OutputPlan(directory, config.output.record_camera),
+    )
+
+
+def guidance(config: RunConfig) -> Guidance:
+    """Returns how the policy is to continue a leftover."""
+    rtc = config.rtc
+    return Guidance(
+        strategy=Strategy(config.execution.strategy),
+        mode=RtcMode(rtc.mode),
+        schedule=Schedule(rtc.schedule),
+        prefix_end=rtc.prefix_end,
+        max_weight=rtc.max_weight,
+        jacobian=Jacobian(rtc.jacobian),
+    )
+
+
+def safety(config: SafetySeconds) -> SafetyConfig:
+    """Returns the watchdog's numbers."""
+    oldest = config.max_action_age_s
+    return SafetyConfig(
+        max_action_age_ns=None if oldest is None else _ns(oldest),
+        on_link_loss=OnLinkLoss(config.on_link_loss),
+        play_out_ns=_ns(config.play_out_s),
+        hold_grace_ns=_ns(config.hold_grace_s),
+        offline_limit_ns=_ns(config.offline_limit_s),
+        camera_limit_ns=_ns(config.camera_limit_s),
+        hold_ramp_ns=_ns(config.hold_ramp_s),
+        resume_ramp_ns=_ns(config.resume_ramp_s),
+        park_ns=_ns(config.park_s),
+        min_deadline_ns=_ns(config.min_deadline_s),
+    )
+
+
+def server_config(config: ServeConfig) -> ServerConfig:
+    """Returns the server's settings."""
+    listen, serving = config.listen, config.serving
+    return ServerConfig(
+        host=listen.host,
+        port=listen.port,
+        policy_path=config.policy.path,
+        device=config.policy.device,
+        inference_latency_s=serving.inference_latency,
+        max_robots=serving.max_robots,
+        max_batch=serving.max_batch,
+        insecure=listen.insecure,
+        drain_s=serving.drain_s,
+    )
+
+
+def _ns(seconds: float) -> int:
+    return round(seconds * NS_PER_S)

@@ -1,0 +1,101 @@
+"""The robots and cameras that a run can be configured for, one dataclass each.
+
+``--robot.type`` chooses the dataclass, which says what else may be set; another
+robot is one more dataclass and one more line in `ROBOTS`. Cameras are written
+as LeRobot users write them, a map of names to settings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Annotated, Literal
+
+import annotated_types as at
+
+from segue.config.constraints import Count, Hz, Pixels, Text
+from segue.config.schema import Help, Named
+
+Speed = Annotated[float, at.Interval(gt=0, le=0.5)]
+Swing = Annotated[float, at.Interval(ge=0, le=0.9)]
+Interval = Annotated[float, at.Interval(gt=0, le=60)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CameraConfig:
+    """A camera's pictures."""
+
+    width: Annotated[Pixels, Help("width of a picture, pixels")] = 640
+    height: Annotated[Pixels, Help("height of a picture, pixels")] = 480
+    fps: Annotated[Hz, Help("pictures per second")] = 30.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpencvCameraConfig(CameraConfig):
+    """A camera of this host; beside a robot that is not real it stands for one of that robot's."""
+
+    type: Annotated[Literal["opencv"], Help("kind of camera")] = "opencv"
+    index_or_path: Annotated[Text, Help("number of the device, or its path")] = "0"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimCameraConfig(CameraConfig):
+    """A camera that a simulated robot hands out."""
+
+    type: Annotated[Literal["sim"], Help("kind of camera")] = "sim"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FakeCameraConfig(CameraConfig):
+    """A camera that draws its pictures itself, for rehearsals."""
+
+    type: Annotated[Literal["fake"], Help("kind of camera")] = "fake"
+
+
+CAMERAS: Mapping[str, type[CameraConfig]] = MappingProxyType(
+    {"opencv": OpencvCameraConfig, "sim": SimCameraConfig, "fake": FakeCameraConfig}
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RobotConfig:
+    """What every robot has."""
+
+    id: Annotated[Text, Help("name of this robot, in records and at the server")] = "robot"
+    cameras: Annotated[
+        Mapping[str, CameraConfig],
+        Named(CAMERAS),
+        Help('such as "{front: {type: opencv, index_or_path: 0, width: 640, height: 480, fps: 30}}"'),
+    ] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BeltOptions:
+    """The belt of the simulation, which brings the cubes; null leaves a value as the simulation has it."""
+
+    speed_m_s: Annotated[Speed | None, Help("mean speed of the belt")] = None
+    speed_swing: Annotated[Swing | None, Help("relative amplitude of a slow change of that speed")] = None
+    interval_s: Annotated[Interval | None, Help("mean time between two cubes")] = None
+    interval_jitter: Annotated[Swing | None, Help("relative change of that time from cube to cube")] = None
+    max_cubes: Annotated[Count | None, Help("cubes that come; null for no end")] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimSo101Config(RobotConfig):
+    """An SO-101 arm beside a belt, simulated with MuJoCo; --seed fixes the scene."""
+
+    type: Annotated[Literal["sim_so101"], Help("kind of robot")] = "sim_so101"
+    belt: BeltOptions = field(default_factory=BeltOptions)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FakeRobotConfig(RobotConfig):
+    """A robot that goes where it is told at once, for rehearsals without an arm."""
+
+    type: Annotated[Literal["fake"], Help("kind of robot")] = "fake"
+
+
+ROBOTS: Mapping[str, type[RobotConfig]] = MappingProxyType(
+    {"sim_so101": SimSo101Config, "fake": FakeRobotConfig}
+)

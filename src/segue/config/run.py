@@ -1,0 +1,152 @@
+"""The configuration of `segue run`, composed of one dataclass per room.
+
+Defaults are the ones that LeRobot taught where it has them, and those of the
+design's fault table for safety. Seconds here, nanoseconds in the rooms:
+`cli.build` converts once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Literal
+
+from segue.config.constraints import (
+    Address,
+    Count,
+    Duration,
+    Hz,
+    Limit,
+    PlainPath,
+    Quality,
+    Seconds,
+    Seed,
+    Share,
+    Steps,
+    Text,
+)
+from segue.config.refusal import Refused
+from segue.config.robot import ROBOTS, RobotConfig
+from segue.config.rtc import InferenceConfig, LerobotRtcConfig, RtcConfig, folded
+from segue.config.schema import Flat, Help, Variants
+
+OnLinkLossName = Literal["play_out", "stop_now"]
+StrategyName = Literal["rtc", "async", "sync"]
+AggregateName = Literal["weighted_average", "latest_only", "average", "conservative", "temporal_ensemble"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinkConfig:
+    """The server, and how pictures travel to it."""
+
+    server_address: Annotated[Address, Help("where `segue serve` listens", "host:port")] = "127.0.0.1:8080"
+    image_encoding: Annotated[Literal["jpeg", "raw"], Help("raw is exact and many times larger")] = "jpeg"
+    image_quality: Annotated[Quality, Help("of JPEG")] = 90
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobConfig:
+    """What to do, with which policy, and for how long."""
+
+    task: Annotated[Text, Help("what to do, in words")] = ""
+    pretrained_name_or_path: Annotated[Text, Help("policy to ask for; empty takes the one served")] = ""
+    duration: Annotated[Duration | None, Help("seconds until the end; null runs until Ctrl-C")] = None
+    episodes: Annotated[Count | None, Help("cubes until the end; null does not count them")] = None
+    seed: Annotated[Seed, Help("repeats the scene and the policy's noise")] = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExecutionConfig:
+    """How chunks are asked for and executed."""
+
+    strategy: Annotated[
+        StrategyName, Help("rtc continues the plan, async replaces or blends it, sync waits")
+    ] = "rtc"
+    actions_per_chunk: Annotated[Steps, Help("actions used of each chunk (H)")] = 50
+    chunk_size_threshold: Annotated[Share, Help("asks when at most this share of a chunk is left")] = 0.5
+    min_execution_steps: Annotated[Steps, Help("steps between a merge and the next request, at least")] = 10
+    aggregate_fn_name: Annotated[AggregateName, Help("how async joins a chunk with what was planned")] = (
+        "weighted_average"
+    )
+    fps: Annotated[Hz | None, Help("steps per second; null takes the policy's own rate")] = None
+    control_hz: Annotated[Hz, Help("commands per second to the robot, not below the steps' rate")] = 100.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class SafetyConfig:
+    """What happens when something fails."""
+
+    max_action_age_s: Annotated[Limit | None, Help("age of an action; null means H/fps + 2 forecasts")] = None
+    on_link_loss: Annotated[OnLinkLossName, Help("go on for play_out_s, or hold at once")] = "play_out"
+    play_out_s: Annotated[Seconds, Help("how much of the plan is still executed")] = 1.0
+    hold_grace_s: Annotated[Seconds, Help("time held before the arm parks")] = 10.0
+    offline_limit_s: Annotated[Limit, Help("time without a server that ends the run with 69")] = 60.0
+    camera_limit_s: Annotated[Limit, Help("time without a camera that ends the run with 74")] = 30.0
+    hold_ramp_s: Annotated[Seconds, Help("ramp into a hold")] = 0.2
+    resume_ramp_s: Annotated[Seconds, Help("ramp out of a hold")] = 0.3
+    park_s: Annotated[Limit, Help("longest duration of the move to the rest pose")] = 4.0
+    min_deadline_s: Annotated[Limit, Help("shortest deadline of a request")] = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputConfig:
+    """What a run leaves behind."""
+
+    output_dir: Annotated[PlainPath | None, Help("folder of the records; null means outputs/<time>")] = None
+    record_camera: Annotated[Text | None, Help("camera whose pictures are kept for a video")] = None
+    debug_visualize_queue_size: Annotated[bool, Help("draws queue.png at the end; needs segue[report]")] = (
+        False
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """Everything that `segue run` can be told."""
+
+    link: Annotated[LinkConfig, Flat()] = field(default_factory=LinkConfig)
+    robot: Annotated[RobotConfig, Variants(ROBOTS)]
+    job: Annotated[JobConfig, Flat()] = field(default_factory=JobConfig)
+    execution: Annotated[ExecutionConfig, Flat()] = field(default_factory=ExecutionConfig)
+    rtc: RtcConfig = field(default_factory=RtcConfig)
+    inference: InferenceConfig = field(default_factory=InferenceConfig)
+    safety: SafetyConfig = field(default_factory=SafetyConfig)
+    output: Annotated[OutputConfig, Flat()] = field(default_factory=OutputConfig)
+
+    def resolve(self, given: frozenset[str]) -> RunConfig:
+        """Returns this configuration with LeRobot's names folded into ours, checked as a whole.
+
+        Raises:
+            Refused: two keys contradict each other.
+        """
+        theirs = self.inference.rtc
+        resolved = replace(
+            self,
+            execution=_strategy_folded(self.execution, theirs, given),
+            rtc=folded(self.rtc, theirs, given),
+            inference=InferenceConfig(),
+        )
+        _check(resolved)
+        return resolved
+
+
+def _strategy_folded(
+    ours: ExecutionConfig, theirs: LerobotRtcConfig, given: frozenset[str]
+) -> ExecutionConfig:
+    if theirs.enabled is None:
+        return ours
+    if "strategy" in given and theirs.enabled != (ours.strategy == "rtc"):
+        says = f"contradicts --strategy={ours.strategy}; give one of them"
+        raise Refused("inference.rtc.enabled", says, str(theirs.enabled).lower())
+    if theirs.enabled:
+        return replace(ours, strategy="rtc")
+    return ours if "strategy" in given else replace(ours, strategy="async")
+
+
+def _check(config: RunConfig) -> None:
+    execution, camera, cameras = config.execution, config.output.record_camera, config.robot.cameras
+    steps, most = execution.min_execution_steps, execution.actions_per_chunk
+    if steps > most:
+        raise Refused("min_execution_steps", f"expected at most actions_per_chunk={most}", str(steps))
+    if execution.fps is not None and execution.fps > execution.control_hz:
+        raise Refused("fps", f"expected at most control_hz={execution.control_hz:g}", f"{execution.fps:g}")
+    if camera and cameras and camera not in cameras:
+        raise Refused("record_camera", f"expected one of {', '.join(cameras)}", camera)

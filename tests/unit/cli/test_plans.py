@@ -1,0 +1,56 @@
+"""What the flags say reaches the rooms, in their units."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from segue.cli.plans import run_plan, server_config
+from segue.config import load_run, load_serve
+from segue.core.types import Guidance, Jacobian, RtcMode, Schedule, Strategy
+from segue.core.watchdog import OnLinkLoss, SafetyConfig
+from segue.wire.records import Encoding
+
+
+def test_every_flag_of_a_run_reaches_its_room(tmp_path: Path) -> None:
+    """Nothing that can be set is lost on the way to the client."""
+    argv = """
+        --robot.type=fake --robot.id=left --server_address=h:1 --pretrained_name_or_path=p --seed=4 --fps=20
+        --image_encoding=raw --image_quality=50 --strategy=async --actions_per_chunk=40 --task=lift
+        --chunk_size_threshold=0.25 --min_execution_steps=8 --aggregate_fn_name=average --control_hz=50
+        --duration=1.5 --rtc.prefix_end=9 --rtc.max_weight=2 --rtc.schedule=ones --rtc.mode=trained
+        --rtc.jacobian=identity --safety.max_action_age_s=3 --safety.on_link_loss=stop_now
+        --safety.play_out_s=0.5 --safety.hold_grace_s=1 --safety.offline_limit_s=2 --safety.camera_limit_s=4
+        --safety.hold_ramp_s=0.1 --safety.resume_ramp_s=0.15 --safety.park_s=3.5 --safety.min_deadline_s=0.6
+        --record_camera=front
+    """
+    plan = run_plan(load_run(argv.split()).config, tmp_path)
+    context, link, execution, output = plan.context, plan.link, plan.execution, plan.output
+    assert (context.robot_id, context.task, context.seed, context.chunk_length) == ("left", "lift", 4, 40)
+    assert context.guidance == Guidance(
+        Strategy.ASYNC, RtcMode.TRAINED, Schedule.ONES, 9, 2.0, Jacobian.IDENTITY
+    )
+    assert (link.server_address, link.policy, link.encoding, link.quality) == ("h:1", "p", Encoding.RAW, 50)
+    rule = execution.rule
+    assert (rule.strategy, rule.horizon, rule.threshold, rule.min_execution_steps) == ("async", 40, 0.25, 8)
+    assert (execution.control_hz, execution.action_hz, execution.aggregate) == (50.0, 20.0, "average")
+    assert execution.duration_ns == 1_500_000_000
+    ms = 1_000_000
+    assert execution.safety == SafetyConfig(
+        max_action_age_ns=3000 * ms, on_link_loss=OnLinkLoss.STOP_NOW, play_out_ns=500 * ms,
+        hold_grace_ns=1000 * ms, offline_limit_ns=2000 * ms, camera_limit_ns=4000 * ms, hold_ramp_ns=100 * ms,
+        resume_ramp_ns=150 * ms, park_ns=3500 * ms, min_deadline_ns=600 * ms,
+    )  # fmt: skip
+    assert (output.directory, output.record_camera) == (tmp_path, "front")
+
+
+def test_every_flag_of_a_server_reaches_it() -> None:
+    """Nothing that can be set is lost on the way to the server."""
+    argv = """
+        --host=0.0.0.0 --port=5 --insecure --policy.path=p --policy.device=cpu --max_robots=3 --max_batch=2
+        --inference_latency=0.3 --drain_s=1
+    """
+    config = server_config(load_serve(argv.split()).config)
+    assert (config.host, config.port, config.insecure) == ("0.0.0.0", 5, True)
+    assert (config.policy_path, config.device) == ("p", "cpu")
+    assert (config.max_robots, config.max_batch) == (3, 2)
+    assert (config.inference_latency_s, config.drain_s) == (0.3, 1.0)

@@ -1,0 +1,206 @@
+"""Flags over file over defaults, and what is said when something is wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from segue.config import load_demo, load_run, load_serve
+from segue.config.robot import OpencvCameraConfig, SimSo101Config
+from segue.errors import ConfigError, UsageError
+
+SIM = "--robot.type=sim_so101"
+
+
+def refusal(*argv: str) -> ConfigError:
+    with pytest.raises(ConfigError) as caught:
+        load_run(argv)
+    assert "\n" not in str(caught.value)
+    return caught.value
+
+
+def file_refusal(path: Path, text: str) -> ConfigError:
+    path.write_text(text)
+    return refusal(f"--config_path={path}")
+
+
+def test_a_lerobot_command_line_loads_unchanged() -> None:
+    """The arguments that LeRobot's robot client is given are understood as they are."""
+    argv = [
+        "--server_address=127.0.0.1:8080",
+        SIM,
+        "--robot.id=my_arm",
+        "--robot.cameras={ front: {type: opencv, index_or_path: 2, width: 320, height: 240, fps: 15}}",
+        "--task=lift the cubes",
+        "--policy_type=smolvla",
+        "--pretrained_name_or_path=builtin:belt",
+        "--policy_device=cuda",
+        "--client_device=cpu",
+        "--actions_per_chunk=40",
+        "--chunk_size_threshold=0.7",
+        "--aggregate_fn_name=latest_only",
+        "--debug_visualize_queue_size=True",
+    ]
+    loaded = load_run(argv)
+    config = loaded.config
+    assert config.robot.id == "my_arm"
+    assert config.robot.cameras == {
+        "front": OpencvCameraConfig(index_or_path="2", width=320, height=240, fps=15.0)
+    }
+    assert config.job.task == "lift the cubes"
+    assert config.job.pretrained_name_or_path == "builtin:belt"
+    assert (config.execution.actions_per_chunk, config.execution.chunk_size_threshold) == (40, 0.7)
+    assert config.execution.aggregate_fn_name == "latest_only"
+    assert config.output.debug_visualize_queue_size is True
+    noted = [note.split()[0] for note in loaded.notes]
+    assert noted == ["--policy_type", "--policy_device", "--client_device"]
+
+
+def test_values_may_follow_an_equals_sign_or_a_space() -> None:
+    """`--key=value`, `--key value` and a bare switch mean the same."""
+    spaced = load_run(["--robot.type", "fake", "--fps", "20", "--debug_visualize_queue_size"]).config
+    joined = load_run(["--robot.type=fake", "--fps=20", "--debug_visualize_queue_size=true"]).config
+    assert spaced == joined
+
+
+def test_a_flag_wins_over_the_file_and_the_file_over_the_default(tmp_path: Path) -> None:
+    """Of a map in the file, a flag below it changes one key and leaves the others."""
+    path = tmp_path / "run.yaml"
+    path.write_text(
+        "robot: {type: sim_so101, belt: {speed_m_s: 0.05, max_cubes: 7}}\nfps: 20\nsafety: {play_out_s: 2}\n"
+    )
+    config = load_run([f"--config_path={path}", "--robot.belt.speed_m_s=0.1", "--fps=25"]).config
+    assert isinstance(config.robot, SimSo101Config)
+    assert (config.robot.belt.speed_m_s, config.robot.belt.max_cubes) == (0.1, 7)
+    assert config.execution.fps == 25
+    assert (config.safety.play_out_s, config.safety.hold_grace_s) == (2, 10)
+
+
+def test_text_stays_text_whatever_yaml_would_make_of_it(tmp_path: Path) -> None:
+    """A task called `no` and a robot called `007` keep their names, in a file and as a flag."""
+    path = tmp_path / "run.yaml"
+    path.write_text("robot: {type: fake, id: 007}\ntask: no\n")
+    from_file = load_run(["--config_path", str(path)]).config
+    from_flags = load_run(["--robot.type=fake", "--robot.id=007", "--task=no"]).config
+    assert from_file == from_flags
+    assert (from_file.robot.id, from_file.job.task) == ("007", "no")
+
+
+@pytest.mark.parametrize(
+    ("argv", "parts"),
+    [
+        ([], ["--robot.type", "sim_so101, fake"]),
+        (["--robot.type=so1O1"], ["--robot.type=so1O1", "sim_so101, fake"]),
+        ([SIM, "--fps=fast"], ["--fps=fast", "a number above 0, at most 1000"]),
+        ([SIM, "--fps=nan"], ["--fps=nan", "a number above 0"]),
+        ([SIM, "--fps=0"], ["--fps=0", "a number above 0"]),
+        ([SIM, "--actions_per_chunk=2.5"], ["--actions_per_chunk=2.5", "a whole number from 1 to 1000"]),
+        ([SIM, "--chunk_size_threshold=1.5"], ["--chunk_size_threshold=1.5", "a number from 0 to 1"]),
+        ([SIM, "--strategy=fast"], ["--strategy=fast", "rtc, async, sync"]),
+        ([SIM, "--debug_visualize_queue_size=maybe"], ["=maybe", "true or false"]),
+        ([SIM, "--server_address=8080"], ["--server_address=8080", "host:port"]),
+        ([SIM, "--task=a\nb"], ["--task='a\\nb'", "one line of text"]),
+        ([SIM, "--chunk-size-treshold=1"], ["--chunk-size-treshold", "did you mean --chunk_size_threshold?"]),
+        ([SIM, "--robot.belt.sped_m_s=1"], ["did you mean --robot.belt.speed_m_s?"]),
+        ([SIM, "--zzz=1"], ["--zzz", "no such flag", "--help"]),
+        ([SIM, "--fps"], ["--fps", "a value is missing"]),
+        ([SIM, "fps=3"], ["fps=3", "--key=value"]),
+        ([SIM, "--display_data=true"], ["--display_data", "LeRobot's", "--output_dir"]),
+        ([SIM, "--robot.cameras={front: {type: opencv"], ["--robot.cameras", "YAML", "line 1"]),
+        ([SIM, "--robot.cameras={front: {type: webcam}}"], ["--robot.cameras.front.type=webcam", "opencv"]),
+        ([SIM, "--robot.cameras={front: {type: sim, widht: 3}}"], ["front.widht", "did you mean width?"]),
+        ([SIM, "--robot.cameras={'a b': {type: sim}}"], ["a b", "letters"]),
+        (["--robot.type=fake", "--robot.belt={}"], ["--robot.belt", "no such key", "cameras, id, type"]),
+        ([SIM, "--min_execution_steps=60"], ["--min_execution_steps=60", "at most actions_per_chunk=50"]),
+        ([SIM, "--fps=200"], ["--fps=200", "at most control_hz=100"]),
+        (
+            [SIM, "--robot.cameras={top: {type: sim}}", "--record_camera=front"],
+            ["--record_camera=front", "expected one of top"],
+        ),
+    ],
+)
+def test_a_wrong_flag_is_refused_with_key_and_what_is_allowed(argv: list[str], parts: list[str]) -> None:
+    """A wrong flag ends with exit code 64 and one line that helps."""
+    error = refusal(*argv)
+    assert error.exit_code == 64
+    for part in parts:
+        assert part in str(error)
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("robot: {type: fake}\nfps: fast\n", ["run.yaml", "fps: fast", "a number above 0"]),
+        ("robot: {type: fake}\nfsp: 30\n", ["fsp", "did you mean fps?"]),
+        ("robot: {type: fake}\nsafety: {hold_grace: 1}\n", ["safety.hold_grace", "hold_grace_s"]),
+        ("robot: fake\n", ["robot: fake", "a map"]),
+        ("robot: {type: fake}\nfps: [1]\n", ["fps: ['1']", "a number"]),
+        ("robot: {type: fake}\ndisplay_data: true\n", ["display_data", "LeRobot's"]),
+        ("fps: 30\n", ["robot.type", "sim_so101, fake"]),
+        ("- a\n- b\n", ["a map of keys and values"]),
+        ("a: [\n", ["not valid YAML", "line 2"]),
+        ("[" * 5000, ["YAML"]),
+    ],
+)
+def test_a_wrong_file_is_refused_with_its_name_and_key(tmp_path: Path, text: str, parts: list[str]) -> None:
+    """A wrong value in the file ends with exit code 78 and names file, key and what is allowed."""
+    error = file_refusal(tmp_path / "run.yaml", text)
+    assert error.exit_code == 78
+    assert "run.yaml" in str(error)
+    for part in parts:
+        assert part in str(error)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    """A file that is not there ends with exit code 78."""
+    error = refusal(f"--config_path={tmp_path / 'none.yaml'}")
+    assert (error.exit_code, "none.yaml" in str(error)) == (78, True)
+
+
+def test_a_file_of_bytes_or_without_end_is_refused(tmp_path: Path) -> None:
+    """Neither a picture nor a device that never ends is read as a configuration."""
+    picture = tmp_path / "picture.jpg"
+    picture.write_bytes(b"\xff\xd8\xff\xe0")
+    assert "UTF-8" in str(refusal(f"--config_path={picture}"))
+    assert "1 MiB" in str(refusal("--config_path=/dev/zero"))
+
+
+def test_a_wrong_flag_beside_a_good_file_is_a_wrong_flag(tmp_path: Path) -> None:
+    """The exit code says whose value is wrong, also when both were read."""
+    path = tmp_path / "run.yaml"
+    path.write_text("robot: {type: fake}\n")
+    with pytest.raises(UsageError):
+        load_run([f"--config_path={path}", "--fps=fast"])
+
+
+def test_a_bomb_of_aliases_is_refused_quickly(tmp_path: Path) -> None:
+    """A file whose aliases would unfold to gigabytes is refused in one short line."""
+    lines = ["a: &a [x, x, x, x, x, x, x, x, x]"]
+    lines += [f"{c}: &{c} [{', '.join(['*' + p] * 9)}]" for p, c in zip("abcdefgh", "bcdefghi", strict=True)]
+    error = file_refusal(tmp_path / "run.yaml", "\n".join([*lines, "fps: *i", "robot: {type: fake}"]))
+    assert len(str(error)) < 500
+
+
+def test_serve_is_bound_to_loopback_unless_a_person_insists() -> None:
+    """An address that others can reach is refused until --insecure stands beside it."""
+    with pytest.raises(UsageError, match=r"--host=0\.0\.0\.0.*--insecure"):
+        load_serve(["--host=0.0.0.0"])
+    assert load_serve(["--host=0.0.0.0", "--insecure"]).config.listen.insecure
+    for host in ("127.0.0.1", "::1", "localhost"):
+        assert load_serve([f"--host={host}"]).config.listen.host == host
+
+
+def test_server_flags_of_lerobot_are_taken_with_a_reason() -> None:
+    """LeRobot's server flags that mean nothing here are noted, each with the reason."""
+    loaded = load_serve(["--port=0", "--fps=30", "--obs_queue_timeout=2", "--inference_latency=0.3"])
+    assert len(loaded.notes) == 2
+    assert all("is ignored:" in note for note in loaded.notes)
+    assert loaded.config.serving.inference_latency == 0.3
+
+
+def test_the_demo_has_a_configuration_too() -> None:
+    """The demo's flags are checked like all others."""
+    assert load_demo(["--duration=20"]).config.duration == 20
+    with pytest.raises(UsageError, match="--duration=1: expected a number from 5 to 3600"):
+        load_demo(["--duration=1"])
