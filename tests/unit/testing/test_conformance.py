@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from segue.core.specs import PolicySpec
+from segue.core.types import FloatArray
+from segue.policies.base import Policy, PolicyInput, PolicyOutput
+from segue.policies.registry import load_policy
+from segue.robots.base import RobotState
+from segue.testing.conformance import check_policy, check_robot
+from segue.testing.robots import FakeRobot
+
+
+class _Wrapped:
+    """A policy that does everything right but for what a test changes."""
+
+    def __init__(self) -> None:
+        self.inner: Policy = load_policy("builtin:scripted")
+
+    @property
+    def spec(self) -> PolicySpec:
+        return self.inner.spec
+
+    def warm_up(self) -> None:
+        self.inner.warm_up()
+
+    def infer(self, batch: Sequence[PolicyInput]) -> list[PolicyOutput]:
+        return [self.spoil(k, output) for k, output in enumerate(self.inner.infer(batch))]
+
+    def spoil(self, index: int, output: PolicyOutput) -> PolicyOutput:
+        return output
+
+
+class _NotFinite(_Wrapped):
+    def spoil(self, index: int, output: PolicyOutput) -> PolicyOutput:
+        return replace(output, robot_actions=output.robot_actions * np.nan)
+
+
+class _NoisyNeighbour(_Wrapped):
+    def spoil(self, index: int, output: PolicyOutput) -> PolicyOutput:
+        return replace(output, robot_actions=output.robot_actions + index)
+
+
+class _LeansOnNothing(_Wrapped):
+    def spoil(self, index: int, output: PolicyOutput) -> PolicyOutput:
+        return replace(output, conditioned_delay=2)
+
+
+@pytest.mark.parametrize("name", ["builtin:scripted", "builtin:belt"])
+def test_our_own_policies_conform(name: str) -> None:
+    """Every built-in policy keeps the promises of the `Policy` protocol."""
+    policy = load_policy(name, "cpu")
+    check_policy(policy)
+    assert policy.spec.warm_inference_ns > 0
+
+
+@pytest.mark.parametrize(
+    ("broken", "promise"),
+    [(_NotFinite, "not finite"), (_NoisyNeighbour, "shares the batch"), (_LeansOnNothing, "conditioned")],
+)
+def test_a_broken_policy_is_told_what_it_breaks(broken: type[_Wrapped], promise: str) -> None:
+    """`check_policy` fails on a policy that breaks a promise, and names the promise."""
+    with pytest.raises(AssertionError, match=promise):
+        check_policy(broken())
+
+
+def test_our_own_fake_robot_conforms() -> None:
+    """The fake robot keeps the promises of the `Robot` protocol."""
+    robot = FakeRobot()
+    check_robot(robot)
+    assert robot.spec.action.names
+
+
+class _Forgetful(FakeRobot):
+    def read(self, now_ns: int) -> RobotState:
+        return RobotState(super().read(now_ns).state[:-1])
+
+
+class _Wild(FakeRobot):
+    def write(self, action: FloatArray, now_ns: int) -> FloatArray:
+        super().write(action, now_ns)
+        return action * np.nan
+
+
+@pytest.mark.parametrize(("broken", "promise"), [(_Forgetful, "joints"), (_Wild, "not finite")])
+def test_a_broken_robot_is_told_what_it_breaks(broken: type[FakeRobot], promise: str) -> None:
+    """`check_robot` fails on a robot that breaks a promise, and names the promise."""
+    with pytest.raises(AssertionError, match=promise):
+        check_robot(broken())
