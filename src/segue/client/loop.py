@@ -36,7 +36,7 @@ from segue.client.plan import ControlPlan
 from segue.client.stats import Exchange, RunStats
 from segue.clock import NS_PER_MS, NS_PER_S, Clock
 from segue.core.executor import ChunkExecutor
-from segue.core.facts import ChunkTaken, ExitReason, Handshake, Tick
+from segue.core.facts import ChunkTaken, ExitReason, SessionOpened, Tick
 from segue.core.specs import RobotSpec
 from segue.core.types import ChunkRequest, FloatArray, Observation
 from segue.core.watchdog import SafetyLevel
@@ -164,7 +164,7 @@ class ControlLoop:
             case Answer():
                 self._receive(message, now_ns)
             case Opened():
-                shake = Handshake(message.round_trip_ns, message.warm_inference_ns, message.policy_hash)
+                shake = SessionOpened(message.round_trip_ns, message.warm_inference_ns, message.policy_hash)
                 executor.link_opened(shake)
             case Closed():
                 executor.link_closed(now_ns, message.cause)

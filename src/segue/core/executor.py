@@ -25,9 +25,9 @@ from segue.core.facts import (
     Event,
     ExecutorConfig,
     ExitReason,
-    Handshake,
     LevelChanged,
     RequestMissed,
+    SessionOpened,
     Tick,
 )
 from segue.core.interpolate import StepGrid
@@ -115,7 +115,7 @@ class ChunkExecutor:
 
     # --- what the outside reports -------------------------------------------------------------
 
-    def link_opened(self, handshake: Handshake) -> None:
+    def link_opened(self, handshake: SessionOpened) -> None:
         """Notes that a session is open: requests may be sent, and the first reply is a cold one."""
         session = self._session
         if session.policy_hash is not None and handshake.policy_hash != session.policy_hash:

@@ -61,7 +61,7 @@ class ExecutorConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class Handshake:
+class SessionOpened:
     """What the link learnt when it opened the session."""
 
     round_trip_ns: int

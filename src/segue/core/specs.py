@@ -137,8 +137,17 @@ class PolicySpec:
         """Returns a hash that is equal exactly when every field but the timing is equal."""
         fields = asdict(self)
         del fields["warm_inference_ns"]  # measured anew at each start: no reason to re-open
-        canonical = json.dumps(fields, sort_keys=True, separators=(",", ":"))
+        canonical = json.dumps(_floated(fields), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def _floated(value: object) -> object:
+    """Returns `value` with every whole number as a float: 30 and 30.0 are the same rate."""
+    if isinstance(value, dict):
+        return {key: _floated(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_floated(each) for each in value]
+    return float(value) if isinstance(value, int) else value
 
 
 def differences(robot: RobotSpec, policy: PolicySpec) -> list[str]:

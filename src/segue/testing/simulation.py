@@ -195,7 +195,7 @@ class _LinkEnd:
             client.start(welcome)
         policy = welcome.policy
         round_trip_ns = now_ns - self._opened_ns
-        known = facts.Handshake(round_trip_ns, policy.warm_inference_ns, policy.policy_hash)
+        known = facts.SessionOpened(round_trip_ns, policy.warm_inference_ns, policy.policy_hash)
         if client.executor is not None:
             client.executor.link_opened(known)
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from segue.core.executor import ChunkExecutor
-from segue.core.facts import ChunkDropped, ChunkTaken, ExecutorConfig, Handshake, LevelChanged, Tick
+from segue.core.facts import ChunkDropped, ChunkTaken, ExecutorConfig, LevelChanged, SessionOpened, Tick
 from segue.core.schedule import DropReason, RequestRule
 from segue.core.specs import ActionSpec, Dimension, Kind
 from segue.core.types import ActionChunk, ChunkRequest, FloatArray, Observation
@@ -108,7 +108,7 @@ class Driver:
         handshake_ns = 50 * MS
         warm_ns = max(0, round(forecast_s * SECOND) - handshake_ns)
         self.executor.link_opened(
-            Handshake(min(handshake_ns, round(forecast_s * SECOND)), warm_ns, policy_hash)
+            SessionOpened(min(handshake_ns, round(forecast_s * SECOND)), warm_ns, policy_hash)
         )
 
     @property

@@ -133,6 +133,11 @@ def test_the_hash_forgets_the_timing_only() -> None:
     assert replace(POLICY, warm_inference_ns=77).spec_hash() == POLICY.spec_hash()
 
 
+def test_the_hash_does_not_tell_whole_numbers_from_floats() -> None:
+    """30 Hz written as a whole number or as a float is the same rate: it travels as a float."""
+    assert replace(POLICY, action_hz=30).spec_hash() == replace(POLICY, action_hz=30.0).spec_hash()
+
+
 def test_numbers_and_kinds_by_dimension() -> None:
     """Fields come as arrays in the order of the dimensions, infinite where there is no limit."""
     spec = ActionSpec(JOINTS)
