@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from segue.core.executor import ChunkExecutor
-from segue.core.facts import ChunkTaken, ExecutorConfig, Handshake, Tick
+from segue.core.facts import ChunkTaken, ExecutorConfig, SessionOpened, Tick
 from segue.core.schedule import RequestRule
 from segue.core.types import ActionChunk, ChunkRequest, FloatArray, Guidance, Jacobian, Observation, Strategy
 from segue.policies.base import PolicyInput
@@ -152,7 +152,7 @@ def run_policy(policy: FlowPolicy, case: Case, trial: Trial) -> tuple[SimSO101, 
         robot.spec.action, policy.spec.action_hz, CONTROL_HZ, policy.spec.horizon, rule, case.aggregate
     )
     executor = ChunkExecutor(config, robot.rest_pose)
-    executor.link_opened(Handshake(server.delay_ns, 0, policy.spec.policy_hash))
+    executor.link_opened(SessionOpened(server.delay_ns, 0, policy.spec.policy_hash))
     for now_ns in range(0, TIME_LIMIT_S * 10**9, PERIOD_NS):
         for chunk in server.due(now_ns):
             executor.receive(chunk)

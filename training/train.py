@@ -191,12 +191,17 @@ def main() -> None:
     # Two threads that wait for each other on two busy cores took 1462 ms a step where one takes 39.
     torch.set_num_threads(1)
     recipe = Recipe(steps=flags.steps, seed=flags.seed)
-    windows = load_windows(flags.data)
+    windows, robot = load_windows(flags.data), SimSO101().spec
+    expected = len(robot.observation.state) + len(robot.observation.environment)
+    if windows.observations.shape[1] != expected:
+        raise SystemExit(
+            f"{flags.data}: {windows.observations.shape[1]} numbers are seen, the robot has {expected}"
+        )
     shape = FlowShape(windows.observations.shape[1], windows.actions.shape[1], HORIZON)
     parameters = sum(p.numel() for p in FlowNetwork(shape).parameters())
     print(f"{len(windows.starts)} chunks of {HORIZON}, {parameters} parameters")
     network = train(windows, shape, recipe)
-    save(flags.out, network, windows, recipe, SimSO101().spec)
+    save(flags.out, network, windows, recipe, robot)
     print(f"wrote {flags.out}, {flags.out.stat().st_size / 1e6:.2f} MB")
 
 

@@ -1,9 +1,11 @@
 """The world: physics of arm, belt and cubes, and what a policy is told of it.
 
-The *tracked* cube is the one a policy sees: the foremost that can still be
-taken. Which one that is follows from the present positions alone, and so does
-all of `environment`, hence a policy without memory sees what it needs. While no
-cube is in sight it sees the spot above which to wait, marked as empty.
+The *tracked* cube is the one to take: the foremost that still can be. A policy
+sees it and the *next* one behind it, because a chunk reaches beyond the moment
+at which the tracked cube is lifted. Which cubes these are follows from the
+present positions alone, and so does all of `environment`, hence a policy
+without memory sees what it needs. Where there is no cube it sees the spot above
+which to wait, marked as empty.
 
 Time here is a count of physics steps of 2 ms. Belt and score are looked at on a
 10 ms grid of that count, so the world does not depend on how its steps are
@@ -34,6 +36,12 @@ ENVIRONMENT_NAMES = (
     "cube_cos_4yaw",
     "cube_sin_4yaw",
     "cube_present",
+    "next_x_m",
+    "next_y_m",
+    "next_vy_m_s",
+    "next_cos_4yaw",
+    "next_sin_4yaw",
+    "next_present",
 )
 # Told in place of a cube when there is none: above it the arm waits for the next.
 WAITING_SPOT: FloatArray = np.array([BELT_CENTER_X_M, -0.13, CUBE_REST_Z_M])
@@ -87,23 +95,22 @@ class BeltWorld:
         """Sets the servos' targets, robot units, shape (6,)."""
         self.data.ctrl[:] = so101_model.to_radians(units)
 
+    def in_sight(self) -> list[Cube]:
+        """Returns the cubes in sight that can still be taken, the foremost first."""
+        return [cube for cube in self.cubes.active if VISIBLE_Y_M <= cube.pose[1] < self._last_y(cube)]
+
     def tracked(self) -> Cube | None:
         """Returns the foremost cube in sight that can still be taken, or None."""
-        for cube in self.cubes.active:
-            held = np.abs(cube.pose[:3] - self._pinch).max() < _IN_JAWS_M
-            last_y = _LAST_HELD_Y_M if held else _LAST_START_Y_M
-            if VISIBLE_Y_M <= cube.pose[1] < last_y:
-                return cube
-        return None
+        return next(iter(self.in_sight()), None)
 
     def environment(self) -> FloatArray:
-        """Returns the tracked cube as `ENVIRONMENT_NAMES` lists it, shape (9,)."""
-        cube = self.tracked()
-        if cube is None:
-            return np.concatenate([WAITING_SPOT, [0.0, 0.0, 0.0, 1.0, 0.0, 0.0]])
-        four_yaw = 4.0 * _yaw(cube.pose[3:])
-        turned = [math.cos(four_yaw), math.sin(four_yaw), 1.0]
-        return np.concatenate([cube.pose[:3], cube.motion, turned])
+        """Returns the tracked cube and the next as `ENVIRONMENT_NAMES` lists them, shape (15,)."""
+        tracked, following = [*self.in_sight(), None, None][:2]
+        return np.concatenate([_tracked_numbers(tracked), _next_numbers(following)])
+
+    def _last_y(self, cube: Cube) -> float:
+        held = np.abs(cube.pose[:3] - self._pinch).max() < _IN_JAWS_M
+        return _LAST_HELD_Y_M if held else _LAST_START_Y_M
 
     def picture(self) -> FloatArray:
         """Returns what a renderer needs to know: how far the slats have moved, metres, then qpos."""
@@ -128,6 +135,23 @@ def show_picture(data: Any, numbers: FloatArray) -> None:
         raise RobotFault(f"the scene has {len(numbers)} numbers, this belt {1 + len(data.qpos)}")
     data.mocap_pos[0, 1] = numbers[0]
     data.qpos[:] = numbers[1:]
+
+
+def _tracked_numbers(cube: Cube | None) -> FloatArray:
+    if cube is None:
+        return np.concatenate([WAITING_SPOT, [0.0, 0.0, 0.0, 1.0, 0.0, 0.0]])
+    return np.concatenate([cube.pose[:3], cube.motion, _turned(cube), [1.0]])
+
+
+def _next_numbers(cube: Cube | None) -> FloatArray:
+    if cube is None:
+        return np.concatenate([WAITING_SPOT[:2], [0.0, 1.0, 0.0, 0.0]])
+    return np.concatenate([cube.pose[:2], cube.motion[1:2], _turned(cube), [1.0]])
+
+
+def _turned(cube: Cube) -> list[float]:
+    four_yaw = 4.0 * _yaw(cube.pose[3:])
+    return [math.cos(four_yaw), math.sin(four_yaw)]
 
 
 def _yaw(quaternion: FloatArray) -> float:

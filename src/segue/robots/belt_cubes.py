@@ -45,10 +45,10 @@ class BeltConfig:
         max_cubes: how many come; None for no end.
     """
 
-    speed_m_s: float = 0.08
+    speed_m_s: float = 0.10
     speed_swing: float = 0.0
     swing_period_s: float = 7.0
-    interval_s: float = 1.8
+    interval_s: float = 1.3
     interval_jitter: float = 0.15
     first_cube_s: float = 0.3
     lateral_m: tuple[float, float] = (0.165, 0.215)

@@ -95,7 +95,7 @@ class BeltExpert:
 
         Args:
             state: measured joints, robot units, shape (6,).
-            environment: the tracked cube, shape (9,), see `belt.ENVIRONMENT_NAMES`.
+            environment: the tracked cube, shape (15,), see `belt.ENVIRONMENT_NAMES`.
         """
         view = self._look(state, environment)
         self.phase = self._next_phase(view)

@@ -36,7 +36,7 @@ def test_belt_carries_cubes_at_its_speed() -> None:
 
 def test_swing_changes_speed_but_not_its_mean() -> None:
     """Over a whole period a swinging belt carries a cube as far as a steady one."""
-    world = BeltWorld(BeltConfig(first_cube_s=0.0, speed_swing=0.5, swing_period_s=4.0), 3)
+    world = BeltWorld(BeltConfig(speed_m_s=0.08, first_cube_s=0.0, speed_swing=0.5, swing_period_s=4.0), 3)
     world.advance(250)
     start, speeds = world.cubes.active[0].pose[1], []
     for _ in range(200):
@@ -54,7 +54,23 @@ def test_without_a_cube_it_shows_where_to_wait() -> None:
     environment = world.environment()
     assert environment.shape == (len(ENVIRONMENT_NAMES),)
     np.testing.assert_array_equal(environment[:3], WAITING_SPOT)
-    np.testing.assert_array_equal(environment[3:], [0, 0, 0, 1, 0, 0])
+    np.testing.assert_array_equal(environment[3:9], [0, 0, 0, 1, 0, 0])
+    np.testing.assert_array_equal(environment[9:11], WAITING_SPOT[:2])
+    np.testing.assert_array_equal(environment[11:], [0, 1, 0, 0])
+
+
+def test_the_next_cube_is_shown_as_well() -> None:
+    """Place, speed, four times the turn and presence of the cube behind the tracked one follow its own."""
+    world = BeltWorld(QUIET, 0)
+    world.advance(1800)
+    first, second = world.cubes.active[:2]
+    place(world, 0, 0.0)
+    place(world, 1, -0.1)
+    shown = dict(zip(ENVIRONMENT_NAMES, world.environment(), strict=True))
+    assert (shown["cube_y_m"], shown["next_y_m"]) == (first.pose[1], second.pose[1])
+    assert (shown["next_x_m"], shown["next_vy_m_s"]) == (second.pose[0], second.motion[1])
+    assert shown["next_cos_4yaw"] ** 2 + shown["next_sin_4yaw"] ** 2 == pytest.approx(1.0)
+    assert (shown["cube_present"], shown["next_present"]) == (1.0, 1.0)
 
 
 def test_environment_describes_the_tracked_cube() -> None:

@@ -26,7 +26,7 @@ def test_a_run_of_its_own_is_one_episode() -> None:
     recording = run_expert(CONFIG)
     steps = len(recording.action)
     assert recording.state.shape == recording.action.shape == (steps, 6)
-    assert recording.environment.shape == (steps, 9)
+    assert recording.environment.shape == (steps, 15)
     assert recording.episode_start.tolist() == [True] + [False] * (steps - 1)
     assert abs(steps / recording.world_s - 30.0) < 0.5
 

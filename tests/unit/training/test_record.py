@@ -25,7 +25,7 @@ def test_one_command_records_repeatable_demonstrations(tmp_path: Path) -> None:
     assert steps > 500
     assert {name: values.shape[1:] for name, values in data.items()} == {
         "state": (6,),
-        "environment": (9,),
+        "environment": (15,),
         "action": (6,),
         "episode_start": (),
     }
