@@ -138,8 +138,8 @@ def flow_loss(network: FlowNetwork, observations: Tensor, chunks: Tensor) -> Ten
     """Returns the mean squared error of the clean chunk at a flow time drawn for each sample.
 
     The error of the velocity would be this one over (1 − τ)², up to 400 times it: a network
-    trained on that learns to copy x near τ = 1, where no Euler step is taken, and missed all
-    cubes where this one lifted all.
+    trained on that learns to copy x near τ = 1, where no Euler step is taken: it lifted 0 of 30 cubes
+    after 5 000 steps, this one 6, both without delay.
     """
     noise = torch.randn_like(chunks)
     time_per_chunk = torch.rand(len(chunks), 1)
