@@ -34,7 +34,7 @@ def start_echo() -> tuple[grpc.Server, str]:
     return server, f"127.0.0.1:{port}"
 
 
-def measure_echo(address: str, up: int, down: int, count: int, clock: Clock | None = None) -> list[int]:
+def measure_echo(address: str, up: int, down: int, count: int, pause_ns: int = 0) -> list[int]:
     """Returns the durations of `count` calls in ns, after a few that are not counted.
 
     Args:
@@ -42,9 +42,9 @@ def measure_echo(address: str, up: int, down: int, count: int, clock: Clock | No
         up: bytes of a request.
         down: bytes of its reply, 4 <= down <= up.
         count: how many calls are measured.
-        clock: read around each call.
+        pause_ns: between calls, so that they are as seldom as a robot's.
     """
-    clock = clock or SystemClock()
+    clock: Clock = SystemClock()
     payload = struct.pack("<I", down) + b"\x5a" * (up - 4)
     durations = []
     with grpc.insecure_channel(address, options=_OPTIONS) as channel:
@@ -53,6 +53,7 @@ def measure_echo(address: str, up: int, down: int, count: int, clock: Clock | No
             start_ns = clock.now_ns()
             call(payload, timeout=10.0)
             durations.append(clock.now_ns() - start_ns)
+            clock.sleep_until(start_ns + pause_ns)
     return durations[5:]
 
 
