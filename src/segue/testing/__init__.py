@@ -1,0 +1,59 @@
+"""Tools for testing robots, policies and whole runs; public, for anybody's tests.
+
+    check_robot, check_policy       does mine keep the promises?
+    FakeRobot, FakeCamera           stand-ins that can be told to fail
+    VirtualClock                    time that passes at once
+    SimLink, LinkModel, Partition   a network in a box
+    SimServer, ServiceTime          the server's own session table and batcher under virtual time
+    Simulation, SimClient, SimSetup whole runs over all of the above; a seed replays them
+
+Names are loaded when they are first used: a fake robot in the control process
+must not bring the server with it.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from segue.testing.cameras import FakeCamera
+    from segue.testing.clock import VirtualClock
+    from segue.testing.conformance import check_policy, check_robot
+    from segue.testing.robots import FakeRobot
+    from segue.testing.simlink import LinkModel, Partition, SimLink
+    from segue.testing.simserver import ServiceTime, SimServer
+    from segue.testing.simulation import SimClient, SimSetup, Simulation
+
+__all__ = [
+    "FakeCamera",
+    "FakeRobot",
+    "LinkModel",
+    "Partition",
+    "ServiceTime",
+    "SimClient",
+    "SimLink",
+    "SimServer",
+    "SimSetup",
+    "Simulation",
+    "VirtualClock",
+    "check_policy",
+    "check_robot",
+]
+
+_HOMES = {
+    "cameras": ("FakeCamera",),
+    "clock": ("VirtualClock",),
+    "conformance": ("check_policy", "check_robot"),
+    "robots": ("FakeRobot",),
+    "simlink": ("LinkModel", "Partition", "SimLink"),
+    "simserver": ("ServiceTime", "SimServer"),
+    "simulation": ("SimClient", "SimSetup", "Simulation"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'segue.testing' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"segue.testing.{_HOME_OF[name]}"), name)

@@ -12,19 +12,19 @@ from dataclasses import replace
 import numpy as np
 
 from segue.clock import NS_PER_S
-from segue.core.specs import ActionSpec, PolicySpec
+from segue.core.specs import ActionSpec, Kind, PolicySpec
 from segue.core.types import FloatArray, Guidance, Leftover, Observation
 from segue.policies.base import Policy, PolicyInput, PolicyOutput
 from segue.robots.base import Robot, RobotState
 
 
-def check_robot(robot: Robot, control_hz: float = 100.0, ticks: int = 50) -> None:
-    """Checks a robot that is not connected; it is moved by at most 1 % of each joint's range.
+def check_robot(robot: Robot, control_hz: float = 100.0, settle_ticks: int = 60) -> None:
+    """Checks a robot that is not connected, joint by joint; each is moved by 2 % of its range and back.
 
     Args:
         robot: the robot; it is connected, driven and disconnected.
-        control_hz: rate at which virtual time passes between ticks.
-        ticks: how many ticks it is driven.
+        control_hz: rate at which time passes between ticks.
+        settle_ticks: how long a joint may take to answer.
 
     Raises:
         AssertionError: a promise of `segue.robots.base.Robot` is broken.
@@ -33,32 +33,88 @@ def check_robot(robot: Robot, control_hz: float = 100.0, ticks: int = 50) -> Non
     width = len(spec.action)
     assert width, "the action spec has no dimension"
     assert len(set(spec.action.names)) == width, f"names repeat: {spec.action.names}"
-    assert robot.rest_pose.shape == (width,), f"rest_pose has shape {robot.rest_pose.shape}, not ({width},)"
-    assert _within(spec.action, robot.rest_pose), "rest_pose lies outside the position limits"
+    rest = np.asarray(robot.rest_pose)
+    assert rest.shape == (width,), f"rest_pose has shape {rest.shape}, not ({width},)"
+    assert _within(spec.action, rest), "rest_pose lies outside the position limits"
     robot.connect()
     try:
-        _drive(robot, control_hz, ticks)
+        _Drive(robot, control_hz, settle_ticks).check_all_joints()
     finally:
         robot.disconnect()
         robot.disconnect()  # may be called twice
 
 
-def _drive(robot: Robot, control_hz: float, ticks: int) -> None:
-    spec, period_ns = robot.spec, int(NS_PER_S / control_hz)
-    first = robot.read(0)
-    _check_state(robot, first)
-    start = first.state[: len(spec.action)].copy()
-    span = np.where(np.isfinite(spec.action.array("high")), spec.action.array("high") - start, 0.0)
-    for tick in range(1, ticks + 1):
-        target = start + 0.01 * span * np.sin(np.pi * tick / ticks)
-        applied = robot.write(target, tick * period_ns)
-        assert applied.shape == target.shape, f"write returned shape {applied.shape}, not {target.shape}"
-        assert np.isfinite(applied).all(), "write returned a target that is not finite"
-        _check_state(robot, robot.read(tick * period_ns))
+class _Drive:
+    """Drives a connected robot, one tick after the other."""
+
+    def __init__(self, robot: Robot, control_hz: float, settle_ticks: int) -> None:
+        self._robot = robot
+        self._period_ns = int(NS_PER_S / control_hz)
+        self._settle_ticks = settle_ticks
+        self._now_ns = 0
+        self._names = robot.spec.action.names
+        observed = [d.name for d in robot.spec.observation.state]
+        self._column = {name: observed.index(name) for name in self._names if name in observed}
+
+    def check_all_joints(self) -> None:
+        """Holds the robot where it is, then moves each position joint that it also observes."""
+        seen = self._read()
+        pose = np.array([seen[self._column[n]] if n in self._column else 0.0 for n in self._names])
+        pose = np.clip(pose, *self._limits())
+        self._hold(pose)
+        for index, dimension in enumerate(self._robot.spec.action.dimensions):
+            if dimension.kind is Kind.POSITION and dimension.name in self._column:
+                self._check_joint(index, pose)
+
+    def _check_joint(self, index: int, pose: FloatArray) -> None:
+        """Moves one joint towards the farther limit: it must follow, and no other may."""
+        low, high = self._limits()
+        name, span = self._names[index], high[index] - low[index]
+        step = 0.02 * span if np.isfinite(span) else 1.0
+        step = step if high[index] - pose[index] >= pose[index] - low[index] else -step
+        before = self._read()
+        target = pose.copy()
+        target[index] += step
+        self._hold(target)
+        moved = self._read() - before
+        share = moved[self._column[name]] / step
+        assert share > 0.5, f"{name} was told to move by {step:.3g} and moved by {share * step:.3g}"
+        others = {n: c for n, c in self._column.items() if n != name}
+        loudest = max(others, key=lambda n: abs(moved[others[n]]), default=None)
+        if loudest is not None:
+            drift = moved[others[loudest]]
+            assert abs(drift) < 0.5 * abs(step), (
+                f"{name} was told to move, and {loudest} moved by {drift:.3g}"
+            )
+        self._hold(pose)
+
+    def _hold(self, target: FloatArray) -> None:
+        """Writes one target until there was time to reach it."""
+        for _ in range(self._settle_ticks):
+            self._now_ns += self._period_ns
+            applied = self._robot.write(target, self._now_ns)
+            assert isinstance(applied, np.ndarray), f"write returned {type(applied).__name__}, not an array"
+            assert applied.shape == target.shape, f"write returned shape {applied.shape}, not {target.shape}"
+            assert np.isfinite(applied).all(), "write returned a target that is not finite"
+            assert np.allclose(applied, target, rtol=0.01, atol=1.0), (
+                f"write was told {np.round(target, 2)} and says that it applied {np.round(applied, 2)}"
+            )
+            self._read()
+
+    def _read(self) -> FloatArray:
+        seen = self._robot.read(self._now_ns)
+        _check_state(self._robot, seen)
+        return seen.state.copy()
+
+    def _limits(self) -> tuple[FloatArray, FloatArray]:
+        action = self._robot.spec.action
+        return action.array("low"), action.array("high")
 
 
 def _check_state(robot: Robot, seen: RobotState) -> None:
     observation = robot.spec.observation
+    assert isinstance(seen, RobotState), f"read returned {type(seen).__name__}, not a RobotState"
+    assert seen.state.dtype == np.float64, f"read returned {seen.state.dtype} joints, not float64"
     assert seen.state.shape == (len(observation.state),), "read returned another number of joints"
     assert np.isfinite(seen.state).all(), "read returned a joint that is not finite"
     expected = (len(observation.environment),)

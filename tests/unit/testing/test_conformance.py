@@ -86,8 +86,51 @@ class _Wild(FakeRobot):
         return action * np.nan
 
 
-@pytest.mark.parametrize(("broken", "promise"), [(_Forgetful, "joints"), (_Wild, "not finite")])
+class _Deaf(FakeRobot):
+    def write(self, action: FloatArray, now_ns: int) -> FloatArray:
+        return action
+
+
+class _Boaster(FakeRobot):
+    def write(self, action: FloatArray, now_ns: int) -> FloatArray:
+        return super().write(action, now_ns) + 50.0
+
+
+class _Crossed(FakeRobot):
+    """Its first two joints are swapped on the way to the motors."""
+
+    def write(self, action: FloatArray, now_ns: int) -> FloatArray:
+        super().write(action[[1, 0, 2, 3, 4, 5]], now_ns)
+        return action
+
+
+class _Coarse(FakeRobot):
+    def read(self, now_ns: int) -> RobotState:
+        return RobotState(super().read(now_ns).state.astype(np.float32))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("broken", "promise"),
+    [
+        (_Forgetful, "joints"),
+        (_Wild, "not finite"),
+        (_Deaf, "shoulder_pan was told to move"),
+        (_Boaster, "says that it applied"),
+        (_Crossed, "told to move"),
+        (_Coarse, "float64"),
+    ],
+)
 def test_a_broken_robot_is_told_what_it_breaks(broken: type[FakeRobot], promise: str) -> None:
     """`check_robot` fails on a robot that breaks a promise, and names the promise."""
     with pytest.raises(AssertionError, match=promise):
         check_robot(broken())
+
+
+def test_the_simulated_arm_conforms() -> None:
+    """The simulated SO-101 keeps the promises of the `Robot` protocol, with its physics."""
+    pytest.importorskip("mujoco")
+    from segue.robots.mujoco import SimSO101
+
+    robot = SimSO101()
+    check_robot(robot)
+    assert robot.spec.robot_type == "sim_so101"
