@@ -37,10 +37,10 @@ from segue.client.stats import Exchange, RunStats
 from segue.clock import NS_PER_MS, NS_PER_S, Clock
 from segue.core.executor import ChunkExecutor
 from segue.core.facts import ChunkTaken, ExitReason, SessionOpened, Tick
-from segue.core.specs import RobotSpec
+from segue.core.specs import Kind, RobotSpec
 from segue.core.types import ChunkRequest, FloatArray, Observation
 from segue.core.watchdog import SafetyLevel
-from segue.errors import LocalProtocolError, RemoteProtocolError, RobotFault
+from segue.errors import ConfigError, LocalProtocolError, RemoteProtocolError, RobotFault
 from segue.robots.base import Robot, RobotState
 from segue.wire import policy_pb2 as pb
 from segue.wire.codec import decode_chunk, encode_request
@@ -262,6 +262,16 @@ class ControlLoop:
 
 
 def pose(spec: RobotSpec, seen: RobotState) -> FloatArray:
-    """Returns where the robot is as an action, shape (A,); a dimension without a state is 0."""
-    state = {d.name: value for d, value in zip(spec.observation.state, seen.state, strict=True)}
-    return np.array([float(state.get(name, 0.0)) for name in spec.action.names])
+    """Returns where the robot is as an action, shape (A,): what the first command continues from.
+
+    Raises:
+        ConfigError: a position dimension is not observed under its name and unit. Its first command
+            would be a jump that no speed limit sees.
+    """
+    observed = {(d.name, d.unit): value for d, value in zip(spec.observation.state, seen.state, strict=True)}
+    for dimension in spec.action.dimensions:
+        if dimension.kind is Kind.POSITION and (dimension.name, dimension.unit) not in observed:
+            listed = ", ".join(str(d) for d in spec.observation.state)
+            raise ConfigError(f"robot: action {dimension} is not observed; the state has {listed}")
+    # A velocity or an effort begins at rest; a discrete dimension jumps to its first value anyway.
+    return np.array([float(observed.get((d.name, d.unit), 0.0)) for d in spec.action.dimensions])

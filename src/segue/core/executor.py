@@ -14,7 +14,6 @@ never waits, and whatever arrives when, no step is begun twice or backwards.
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass, field, replace
 
 from segue.core.check import BAD_CHUNK, fault_of
@@ -30,6 +29,7 @@ from segue.core.facts import (
     SessionOpened,
     Tick,
 )
+from segue.core.history import ObservationHistory
 from segue.core.interpolate import StepGrid
 from segue.core.merge import Plan
 from segue.core.motion import Motion
@@ -68,9 +68,13 @@ class _Session:
 class _Mail:
     """What came in and waits for a tick that may take it, and what goes out with the next tick."""
 
+    history: ObservationHistory
     inbox: list[ActionChunk] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
-    history: deque[Observation] = field(default_factory=deque)
+
+    def answers(self, waiting: Outstanding) -> bool:
+        """Returns whether the answer to `waiting` has come and only waits for its tick."""
+        return any((c.request_number, c.epoch) == (waiting.number, waiting.epoch) for c in self.inbox)
 
 
 class ChunkExecutor:
@@ -92,7 +96,8 @@ class ChunkExecutor:
         self.motion = Motion(config.action, grid, config.control_hz, pose)
         self.troubles = Troubles()
         self._session = _Session()
-        self._mail = _Mail(history=deque(maxlen=config.history_steps))
+        past = ObservationHistory(config.history_steps, config.action_hz, config.control_hz)
+        self._mail = _Mail(past)
 
     def __repr__(self) -> str:
         return f"<ChunkExecutor {self.watchdog.level.name} epoch={self.epoch} {self.queue!r}>"
@@ -133,7 +138,7 @@ class ChunkExecutor:
     def link_process_gone(self, now_ns: int) -> None:
         """Notes that the process beside us is dead: lost at once, there is nobody to try again."""
         self._session.ready = False
-        cancelled = self.scheduler.cancel()
+        cancelled = self._cancel()
         self.troubles.misses = max(self.troubles.misses, MISSES_UNTIL_LOST)
         if self.troubles.lost_since_ns is None:
             self.troubles.lost_since_ns = now_ns
@@ -141,9 +146,9 @@ class ChunkExecutor:
 
     def request_failed(self, now_ns: int, number: int, cause: str) -> None:
         """Notes that request `number` (0: whichever is outstanding) failed; two in a row lose the link."""
-        cancelled = self.scheduler.cancel(number or None)
+        cancelled = self._cancel(number or None)
         if number and cancelled is None:
-            return  # of a request that was given up before: already counted
+            return  # of a request that was given up or answered before
         self._miss(now_ns, cancelled.number if cancelled else 0, cause)
 
     def receive(self, chunk: ActionChunk) -> None:
@@ -252,6 +257,13 @@ class ChunkExecutor:
         if missed is not None:
             self._miss(now_ns, missed.number, "deadline")
 
+    def _cancel(self, number: int | None = None) -> Outstanding | None:
+        """Cancels what is outstanding, unless its answer is here already: a server may answer and close."""
+        waiting = self.scheduler.outstanding
+        if waiting is not None and self._mail.answers(waiting):
+            return None
+        return self.scheduler.cancel(number)
+
     def _miss(self, now_ns: int, number: int, cause: str) -> None:
         self.troubles.misses += 1
         if self.troubles.misses >= MISSES_UNTIL_LOST and self.troubles.lost_since_ns is None:
@@ -304,8 +316,8 @@ class ChunkExecutor:
     def _ask(self, now_ns: int, observation: Observation) -> ChunkRequest | None:
         """Returns a request if it is time for one (TIMELINE rules 5 to 7)."""
         seen = replace(observation, step=self.step)
-        history = tuple(self._mail.history)
-        self._mail.history.append(seen)
+        history = self._mail.history.before(seen)
+        self._mail.history.add(seen)
         begun, forecast = self._session.begun_since_merge, self.forecast.steps
         if not self._may_ask() or not self.config.rule.wants(len(self.queue), begun, forecast):
             return None

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from segue.client.loop import pose
 from segue.client.stats import RunStats
 from segue.clock import NS_PER_S
 from segue.core import facts
@@ -98,8 +99,7 @@ class SimClient:
         """Connects the robot and begins at its present pose; what was said before then is not lost."""
         self.robot.connect()
         config = self.setup.configure(welcome.policy)
-        pose = self.robot.read(0).state[: len(config.action)].copy()
-        self.executor = ChunkExecutor(config, pose)
+        self.executor = ChunkExecutor(config, pose(self.robot.spec, self.robot.read(0)))
         self.stats = RunStats(config.action.names, config.control_hz)
 
     def tick(self, now_ns: int) -> facts.Tick | None:

@@ -21,9 +21,10 @@ from segue.client.messages import (
 from segue.clock import NS_PER_MS, NS_PER_S
 from segue.core.facts import ExitReason
 from segue.core.schedule import RequestRule
-from segue.core.specs import ActionSpec, Dimension, ObservationSpec, RobotSpec
+from segue.core.specs import ActionSpec, Dimension, Kind, ObservationSpec, RobotSpec
 from segue.core.types import Strategy
 from segue.core.watchdog import SafetyConfig, SafetyLevel
+from segue.errors import ConfigError
 from segue.robots import so101_model
 from segue.robots.base import RobotState
 from segue.testing.robots import FakeRobot
@@ -203,8 +204,16 @@ def test_a_robot_that_counts_is_asked_for_its_score_and_ends_the_run() -> None:
 
 
 def test_the_first_command_continues_from_the_pose_by_name() -> None:
-    """The pose takes each action's present state by name, whatever the order, and 0 where there is none."""
+    """The pose takes each action's present state by name, whatever the order, and 0 for a velocity."""
     state = (Dimension("b", "deg"), Dimension("a", "deg"))
-    action = ActionSpec((Dimension("a", "deg"), Dimension("b", "deg"), Dimension("c", "deg")))
+    action = ActionSpec((Dimension("a", "deg"), Dimension("b", "deg"), Dimension("v", "m/s", Kind.VELOCITY)))
     spec = RobotSpec("r", ObservationSpec(state), action)
     assert pose(spec, RobotState(np.array([2.0, 1.0]))).tolist() == [1.0, 2.0, 0.0]
+
+
+@pytest.mark.parametrize("state", [Dimension("a.pos", "deg"), Dimension("a", "rad")])
+def test_a_position_that_is_not_observed_is_never_commanded(state: Dimension) -> None:
+    """A joint whose state has another name or unit would begin with a jump: it is refused before it moves."""
+    spec = RobotSpec("r", ObservationSpec((state,)), ActionSpec((Dimension("a", "deg"),)))
+    with pytest.raises(ConfigError, match=r"action a \[deg, position\] is not observed"):
+        pose(spec, RobotState(np.array([45.0])))

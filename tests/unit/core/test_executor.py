@@ -135,7 +135,21 @@ def test_history_holds_the_observations_of_the_steps_before() -> None:
     assert stamps == [200 * MS, 300 * MS, 400 * MS]
     d.executor.reset()
     d.run(25)
-    assert d.requests[-1].history == ()
+    last = d.requests[-1]
+    assert last.history == (last.observation,) * 2
+
+
+def test_an_answer_that_is_here_survives_the_closing_of_its_link() -> None:
+    """A server that answers and closes has answered: the chunk is merged, and only the closing is a miss."""
+    for close in ("link_closed", "link_process_gone"):
+        d = Driver.with_plan(config_of(control_hz=100.0), 11)
+        d.run(43)
+        d.reply("b", 10)
+        arguments = (d.now_ns, "drained") if close == "link_closed" else (d.now_ns,)
+        getattr(d.executor, close)(*arguments)
+        d.run(55)
+        assert [e.chunk.request_number for e in d.events(ChunkTaken)] == [1, 2]
+        assert d.events(ChunkDropped) == []
 
 
 def test_a_taken_chunk_is_reported_with_what_was_forecast_and_what_was() -> None:
