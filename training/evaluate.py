@@ -5,8 +5,7 @@
 The executor, the belt and the policy are the real ones; only the way to the server is a
 plain delay. Every strategy asks ten steps after a merge and meets the same cubes. The
 teacher, which decides anew at every step and without delay, is the yardstick. Printed are
-cubes lifted and offered and the seam jerk: the 95th percentile of the absolute second
-difference of the joints' targets, in robot units, within two steps of a merge.
+cubes lifted and offered and the seam jerk, counted as in the summary of any run.
 """
 
 from __future__ import annotations
@@ -14,16 +13,16 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 
+from segue.client.stats import RunStats
 from segue.core.executor import ChunkExecutor
-from segue.core.facts import ChunkTaken, ExecutorConfig, SessionOpened, Tick
+from segue.core.facts import ExecutorConfig, SessionOpened
 from segue.core.schedule import RequestRule
-from segue.core.types import ActionChunk, ChunkRequest, FloatArray, Guidance, Jacobian, Observation, Strategy
+from segue.core.types import ActionChunk, ChunkRequest, Guidance, Jacobian, Observation, Strategy
 from segue.policies.base import PolicyInput
 from segue.policies.flow import FlowPolicy, load_flow_policy
 from segue.robots.belt_cubes import BeltConfig
@@ -34,7 +33,6 @@ CONTROL_HZ = 100.0
 PERIOD_NS = 10_000_000
 MIN_EXECUTION_STEPS = 10
 TIME_LIMIT_S = 3600
-SEAM_STEPS = 2
 
 
 @dataclass(frozen=True)
@@ -65,30 +63,6 @@ class Trial:
     seed: int
     cubes: int
     delay_ms: int
-
-
-@dataclass
-class Trace:
-    """What a run leaves: targets in the order in which they began, and where chunks were merged."""
-
-    targets: list[FloatArray] = field(default_factory=list)
-    merges: list[int] = field(default_factory=list)
-    starved_ticks: int = 0
-
-    def note(self, tick: Tick) -> None:
-        """Adds one tick."""
-        if any(isinstance(event, ChunkTaken) for event in tick.events):
-            self.merges.append(len(self.targets))
-        if tick.began is not None:
-            self.targets.append(tick.began.target)
-        self.starved_ticks += tick.level.name == "STARVED"
-
-    def seam_jerk(self) -> float:
-        """Returns the 95th percentile of |second difference| within two steps of a merge."""
-        bend = np.abs(np.diff(np.array(self.targets), n=2, axis=0))  # bend[i] is centred at target i + 1
-        near = {m + k - 1 for m in self.merges[1:] for k in range(-SEAM_STEPS, SEAM_STEPS + 1)}
-        rows = [row for row in sorted(near) if 0 <= row < len(bend)]
-        return float(np.percentile(bend[rows], 95)) if rows else 0.0
 
 
 class Server:
@@ -144,9 +118,10 @@ def belt(trial: Trial) -> SimSO101:
     return robot
 
 
-def run_policy(policy: FlowPolicy, case: Case, trial: Trial) -> tuple[SimSO101, Trace]:
+def run_policy(policy: FlowPolicy, case: Case, trial: Trial) -> tuple[SimSO101, RunStats]:
     """Runs one case until the last cube has come and gone."""
-    robot, server, trace = belt(trial), Server(policy, case, trial), Trace()
+    robot, server = belt(trial), Server(policy, case, trial)
+    stats = RunStats(robot.spec.action.names, CONTROL_HZ)
     rule = RequestRule(case.strategy, policy.spec.horizon, 1.0, MIN_EXECUTION_STEPS)
     config = ExecutorConfig(
         robot.spec.action, policy.spec.action_hz, CONTROL_HZ, policy.spec.horizon, rule, case.aggregate
@@ -161,10 +136,10 @@ def run_policy(policy: FlowPolicy, case: Case, trial: Trial) -> tuple[SimSO101, 
         if tick.request is not None:
             server.ask(tick.request)
         executor.applied(robot.write(tick.action, now_ns))
-        trace.note(tick)
+        stats.add(tick, now_ns)
         if robot.exhausted:
             break
-    return robot, trace
+    return robot, stats
 
 
 def main() -> None:
@@ -188,11 +163,11 @@ def main() -> None:
         if flags.case and case.label not in flags.case:
             continue
         started = time.monotonic()
-        robot, trace = run_policy(policy, case, trial)
-        score = robot.summary()
+        robot, stats = run_policy(policy, case, trial)
+        score, summary = robot.summary(), stats.summary("done")
         print(
             f"{case.label:24} {score['successes']:4d} of {score['cubes_offered']}  "
-            f"seam jerk {trace.seam_jerk():6.2f}  starved ticks {trace.starved_ticks:4d}  "
+            f"seam jerk {summary['seam_jerk']:6.2f}  starved ticks {summary['starved_ticks']:4d}  "
             f"({time.monotonic() - started:.0f} s)",
             flush=True,
         )
