@@ -10,7 +10,7 @@ STAMP  := $(VENV)/.ready
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
             $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
-export MUJOCO_GL ?= $(shell [ -f $(VENV)/.gl ] && cat $(VENV)/.gl || echo egl)
+export MUJOCO_GL ?= $(shell cat $(VENV)/.gl 2>/dev/null)
 export OMP_NUM_THREADS ?= 1
 
 .PHONY: help setup demo test test-quick check ci bench train proto clean
