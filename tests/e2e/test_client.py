@@ -210,6 +210,20 @@ def test_a_second_signal_ends_at_once(server: str, client: Callable[..., Client]
     assert arm.summary()["exit_reason"] == "signalled"
 
 
+def test_a_stuck_control_process_is_killed_after_the_second_signal(
+    server: str, client: Callable[..., Client]
+) -> None:
+    """A control process that obeys no signal is killed, and the run ends with 70 and says so."""
+    arm = client(server)
+    wait_until(lambda: arm.chunks() >= 2, "chunks come")
+    os.kill(arm.control_pid(), signal.SIGSTOP)
+    arm.process.send_signal(signal.SIGINT)
+    arm.process.send_signal(signal.SIGTERM)  # two of a kind could melt into one
+    assert arm.process.wait(WAIT_S) == 70, arm.words()
+    assert "did not end and was killed" in arm.words()
+    assert arm.summary()["exit_reason"] == "stuck"
+
+
 def test_a_server_that_dies_and_comes_back_is_used_again(client: Callable[..., Client]) -> None:
     """When the server is killed the arm holds; when it is back the client opens again and goes on."""
     first, address = start_server()

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -27,14 +28,18 @@ from segue.wire.refusal import Reason, refusal_in
 pytestmark = pytest.mark.e2e
 
 WAIT_S = 30.0
+# What a busy machine may take to end an interpreter, beyond what is promised.
+SLOW_EXIT_S = 2.0
 PICTURE = np.full((48, 64, 3), 100, dtype=np.uint8)
 SERVE = """
 import sys
 from segue.policies.registry import load_policy
 from segue.server.lifecycle import PolicyServer, run_until_signalled
 from segue.server.settings import ServerConfig
-port, latency_s = int(sys.argv[1]), float(sys.argv[2])
-config = ServerConfig(port=port, policy_path="builtin:scripted", device="cpu", inference_latency_s=latency_s)
+port, latency_s, drain_s = int(sys.argv[1]), float(sys.argv[2]), float(sys.argv[3])
+config = ServerConfig(
+    port=port, policy_path="builtin:scripted", device="cpu", inference_latency_s=latency_s, drain_s=drain_s
+)
 server = PolicyServer.loading(config, load_policy)
 sys.exit(run_until_signalled(server, lambda address: print(address, flush=True)))
 """
@@ -43,9 +48,11 @@ sys.exit(run_until_signalled(server, lambda address: print(address, flush=True))
 class Server:
     """A server process and the address that it said it is ready on."""
 
-    def __init__(self, port: int = 0, latency_s: float = 0.0) -> None:
+    def __init__(self, port: int = 0, latency_s: float = 0.0, drain_s: float = 5.0) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-c", SERVE, str(port), str(latency_s)], stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", SERVE, *map(str, (port, latency_s, drain_s))],
+            stdout=subprocess.PIPE,
+            text=True,
         )
         assert self.process.stdout is not None
         self.address = self.process.stdout.readline().strip()
@@ -61,8 +68,8 @@ class Robot:
     """A robot that fits whatever policy it finds."""
 
     def __init__(self, address: str, channel: grpc.Channel | None = None) -> None:
-        channel = channel or grpc.insecure_channel(address, options=client_options())
-        self.stub = PolicyServiceStub(channel)
+        self.channel = channel or grpc.insecure_channel(address, options=client_options())
+        self.stub = PolicyServiceStub(self.channel)
         described = decode_description(self.stub.Describe(pb.DescribeRequest(), timeout=WAIT_S))
         self.policy = described.policies[0]
         seen = replace(self.policy.observation, cameras=(CameraSpec("front", 48, 64),))
@@ -138,6 +145,21 @@ def test_a_signal_drains_eight_robots_and_ends_the_process(
     servers[0].process.send_signal(number)
     assert [decode_chunk(call.result())[0].request_number for call in calls] == [7] * 8
     assert servers[0].process.wait(WAIT_S) == number
+
+
+def test_a_request_that_takes_longer_than_the_drain_does_not_hold_up_the_end(servers: list[Server]) -> None:
+    """With a minute's latency under way a server told to stop ends within its drain time and a second."""
+    servers.append(Server(latency_s=60.0, drain_s=0.5))
+    robot = Robot(servers[0].address)
+    robot.open()
+    call = robot.stub.Infer.future(robot.message(1), timeout=WAIT_S)
+    Robot(servers[0].address, robot.channel)  # goes the same way after the request
+    began = time.monotonic()
+    servers[0].process.send_signal(signal.SIGTERM)
+    assert servers[0].process.wait(WAIT_S) == signal.SIGTERM
+    assert time.monotonic() - began < 0.5 + 1.0 + SLOW_EXIT_S
+    with pytest.raises(grpc.RpcError):
+        call.result()
 
 
 def test_two_robots_on_one_server_get_their_own_chunks(servers: list[Server]) -> None:

@@ -4,7 +4,8 @@ One thread per camera does nothing but grab; everybody else looks at what it
 grabbed last and never waits for the device. A camera fails in three ways: it
 says so, it blocks, or it hands out the same frame again and again. All three
 look alike from here: no frame with a new number for too long. Equal pixels are
-no sign, a still scene has them too. A camera that fell out is opened anew.
+no sign, a still scene has them too. A camera that fell out is opened anew, and
+so is one whose picture is not what its spec says: nobody behind has to look.
 """
 
 from __future__ import annotations
@@ -13,9 +14,13 @@ import threading
 from collections import deque
 from dataclasses import dataclass
 
+import numpy as np
+
 from segue.cameras.base import Camera
 from segue.clock import NS_PER_S, Clock, SystemClock
+from segue.core.specs import CameraSpec
 from segue.core.types import Frame
+from segue.errors import RobotFault
 
 # Before its first picture a camera may be about to appear (a simulation starts), so look often.
 _FIRST_RETRY_S = 0.1
@@ -47,7 +52,7 @@ class LatestFrame:
         self._error: str | None = None
         self._since_ns = self._clock.now_ns()
         self._stopping = threading.Event()
-        self._arrived = threading.Event()
+        self._arrived = threading.Condition()
         self._thread = threading.Thread(target=self._run, name=f"camera-{self.spec.name}", daemon=True)
 
     def __repr__(self) -> str:
@@ -69,9 +74,14 @@ class LatestFrame:
         """Keeps that many frames from now on, at least 1, for `at`."""
         self._frames = deque(self._frames, maxlen=frames)
 
-    def latest(self, max_age_ns: int) -> Frame | None:
-        """Returns the newest frame, or None when it is older than `max_age_ns` or there is none."""
+    def latest(self, max_age_ns: int | None = None) -> Frame | None:
+        """Returns the newest frame, or None when it is too old or there is none.
+
+        Args:
+            max_age_ns: None takes the age at which this camera counts as failed.
+        """
         frames = self._frames
+        max_age_ns = self._plan.stale_ns if max_age_ns is None else max_age_ns
         if not frames or self._clock.now_ns() - frames[-1].captured_ns > max_age_ns:
             return None
         return frames[-1]
@@ -84,7 +94,15 @@ class LatestFrame:
 
     def wait_first(self, timeout_s: float) -> bool:
         """Waits for the first frame; returns whether there is one."""
-        return self._arrived.wait(timeout_s)
+        return self.wait_since(0, timeout_s)
+
+    def wait_since(self, stamp_ns: int, timeout_s: float) -> bool:
+        """Waits for a frame captured at `stamp_ns` or later; returns whether there is one."""
+        with self._arrived:
+            return self._arrived.wait_for(lambda: self._has_since(stamp_ns), timeout_s)
+
+    def _has_since(self, stamp_ns: int) -> bool:
+        return bool(self._frames) and self._frames[-1].captured_ns >= stamp_ns
 
     def fault(self) -> str | None:
         """Returns what is wrong, in words with the camera's name; None while frames keep coming."""
@@ -116,7 +134,26 @@ class LatestFrame:
     def _put(self, frame: Frame) -> None:
         if self._frames and frame.number == self._frames[-1].number:
             return  # the device shows what it showed before
-        self._frames.append(frame)
-        self._since_ns = self._clock.now_ns()
-        self._error = None
-        self._arrived.set()
+        _check_picture(frame.image, self.spec)
+        with self._arrived:
+            self._frames.append(frame)
+            self._since_ns = self._clock.now_ns()
+            self._error = None
+            self._arrived.notify_all()
+
+
+def _check_picture(image: object, spec: CameraSpec) -> None:
+    """Refuses what is no picture of the camera's size.
+
+    Raises:
+        RobotFault: it is not; the text has both sizes.
+    """
+    shape = image.shape if isinstance(image, np.ndarray) else ()
+    kind = image.dtype.name if isinstance(image, np.ndarray) else type(image).__name__
+    sides = (spec.height or None, spec.width or None, 3)
+    right = len(shape) == 3 and all(
+        side > 0 and wanted in (None, side) for side, wanted in zip(shape, sides, strict=True)
+    )
+    if not right or kind != "uint8":
+        wanted = ", ".join("any" if side is None else str(side) for side in sides)
+        raise RobotFault(f"its picture is {kind} {shape}, the camera's is uint8 ({wanted})")

@@ -17,6 +17,7 @@ from typing import Protocol, cast
 
 import grpc
 
+from segue.client.plan import check_window
 from segue.clock import NS_PER_S, Clock
 from segue.core.link import LinkEvent
 from segue.errors import (
@@ -29,7 +30,7 @@ from segue.errors import (
 )
 from segue.wire import policy_pb2 as pb
 from segue.wire.channel import client_options
-from segue.wire.handshake import decode_welcome, encode_handshake
+from segue.wire.handshake import decode_description, decode_welcome, encode_handshake
 from segue.wire.records import Handshake, Welcome
 from segue.wire.refusal import refusal_in
 
@@ -118,7 +119,7 @@ class PolicyChannel:
         self._connected = False
         self._channel = grpc.insecure_channel(address, options=client_options())
         self._describe = self._channel.unary_unary(
-            _SERVICE + "Describe", pb.DescribeRequest.SerializeToString, _as_it_is
+            _SERVICE + "Describe", pb.DescribeRequest.SerializeToString, pb.DescribeReply.FromString
         )
         self._open = self._channel.unary_unary(
             _SERVICE + "Open", pb.OpenRequest.SerializeToString, pb.OpenReply.FromString
@@ -138,14 +139,20 @@ class PolicyChannel:
         Raises:
             CallFailed: no session was opened; `refused` tells whether a later try may succeed.
             RemoteProtocolError: the answer cannot be read.
+            ConfigError: the guidance wished for does not fit the policy.
         """
         timeout_s = timeout_ns / NS_PER_S
         try:
-            shortest = min(self._round_trip_ns(timeout_s) for _ in range(_ROUND_TRIPS))
+            trips = [self._round_trip(timeout_s) for _ in range(_ROUND_TRIPS)]
+            # Said here, by its key: the server's refusal would read like a bug of this side.
+            for policy in decode_description(trips[-1][1]).policies:
+                if handshake.policy in ("", policy.name):
+                    check_window(handshake.guidance, policy)
+                    break
             reply = self._open(encode_handshake(handshake), timeout=timeout_s)
         except grpc.RpcError as error:
             raise failure_of(error) from None
-        return Session(decode_welcome(reply), shortest)
+        return Session(decode_welcome(reply), min(took_ns for took_ns, _ in trips))
 
     def infer(self, request: bytes, timeout_ns: int) -> Call:
         """Sends an encoded `InferRequest` and returns the call under way."""
@@ -169,10 +176,10 @@ class PolicyChannel:
         if state in (grpc.ChannelConnectivity.READY, grpc.ChannelConnectivity.TRANSIENT_FAILURE):
             self._settled.set()
 
-    def _round_trip_ns(self, timeout_s: float) -> int:
+    def _round_trip(self, timeout_s: float) -> tuple[int, pb.DescribeReply]:
         sent_ns = self._clock.now_ns()
-        self._describe(pb.DescribeRequest(), timeout=timeout_s)
-        return self._clock.now_ns() - sent_ns
+        reply = self._describe(pb.DescribeRequest(), timeout=timeout_s)
+        return self._clock.now_ns() - sent_ns, reply
 
 
 def reply_of(call: Call) -> bytes:

@@ -12,6 +12,7 @@ process and the very same mailboxes, for tests and for embedding.
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,17 +25,20 @@ from segue.client.linkside import LinkSide
 from segue.client.loop import Parts
 from segue.client.mailbox import mailbox_pair
 from segue.client.messages import Ended
-from segue.client.plan import RobotPart, RunPlan
+from segue.client.plan import ControlPlan, RobotPart, RunPlan
 from segue.client.process import ControlProcess
 from segue.client.recorder import Reporter, Silent
 from segue.client.stats import RunStats, Summary
-from segue.clock import SystemClock
+from segue.clock import NS_PER_S, SystemClock
 from segue.core.facts import ExitReason
 from segue.robots.base import Robot
 
 # Longer than a slow parking: a process that has not ended by then is left to itself.
 _CLOSE_TIMEOUT_S = 10.0
+# Beyond what its end takes by its own plan: 2 s for its last words, and 3 s for a busy machine.
+_EXTRA_S = 5.0
 _BUG = 70
+_STUCK = "the control process did not end and was killed: the arm is left as it was last told"
 # Python lets a busy thread (a camera's, a renderer's) run for 5 ms before another may; the link
 # has work for less than one. Beside three rendered cameras a request took 16 ms with 5 ms turns
 # and 11 ms with these (p50, inference left out).
@@ -77,9 +81,17 @@ def run(
     Raises:
         SegueError: the run was refused before it began, or no server was found.
     """
+    turn_s = sys.getswitchinterval()
     sys.setswitchinterval(_TURN_S)
+    try:
+        return _run(plan, robot, cameras, reporter or Silent())
+    finally:
+        sys.setswitchinterval(turn_s)
+
+
+def _run(plan: RunPlan, robot: RobotPart, cameras: Sequence[Camera], reporter: Reporter) -> Outcome:
     stop = StopSwitch()
-    side = LinkSide(plan, cameras, reporter or Silent())
+    side = LinkSide(plan, cameras, reporter)
     control = ControlProcess(robot)
 
     def obey(number: int) -> None:
@@ -96,8 +108,10 @@ def run(
                 side.serve(control.link)
             else:
                 control.link.close()
-            code = control.wait()
+            code = control.wait(lambda: _patience_s(settled, stop.asked, side.over))
             ended = side.finish() or Ended(_BUG, "crashed", f"the control process died ({code})", b"{}")
+            if code is None:
+                ended = Ended(_BUG, "stuck", _STUCK, ended.body)
     finally:
         control.close(_CLOSE_TIMEOUT_S)
     if settled is None and stop.asked:
@@ -133,6 +147,23 @@ def run_threaded(
         records.close()
         ended = side.finish()
     return _outcome(plan, side, ended or _stopped(stop))
+
+
+def _patience_s(settled: ControlPlan | None, asked: int, link_over: bool) -> float:
+    """Returns how long the control process may take to end from now on, s.
+
+    Args:
+        settled: what it does; None when it never began.
+        asked: how often the end was asked for.
+        link_over: it is alone, and plays out, holds, parks and ends by itself.
+    """
+    if settled is None or asked >= 2:
+        return _EXTRA_S
+    if not link_over:
+        return math.inf
+    safety = settled.execution.safety
+    orderly_ns = safety.play_out_ns + safety.hold_ramp_ns + safety.hold_grace_ns + safety.park_ns
+    return orderly_ns / NS_PER_S + _EXTRA_S
 
 
 def _stopped(stop: StopSwitch) -> Ended:

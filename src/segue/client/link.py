@@ -50,7 +50,6 @@ class LinkParts:
 
     Attributes:
         mailbox: shared with the control loop.
-        camera_age_ns: pictures older than this are not sent.
         backoff: between requests that fail at once.
     """
 
@@ -59,7 +58,6 @@ class LinkParts:
     pictures: Pictures
     diary: Diary
     clock: Clock
-    camera_age_ns: int = NS_PER_S
     backoff: Backoff = field(default_factory=Backoff)
 
 
@@ -95,6 +93,7 @@ class Link:
         self._trouble = _Trouble()
         self._camera_fault: str | None = None
         self._look_ns = 0
+        self._epoch = (1, 0)  # the newest, and the stamp of its first observation
         self._stopping = False
         parts.dialer.on_broken = self._bell.ring
 
@@ -173,7 +172,9 @@ class Link:
         message.spec_hash = session.welcome.spec_hash
         pictures = self._parts.pictures
         earlier = pictures.earlier([each.captured_ns for each in message.history])
-        add_images(message, pictures.newest(self._parts.camera_age_ns), earlier)
+        if message.epoch > self._epoch[0]:
+            self._epoch = (message.epoch, message.observation.captured_ns)
+        add_images(message, pictures.newest(since_ns=self._epoch[1]), earlier)
         return message.SerializeToString()
 
     def _done(self, flight: _Flight) -> None:
@@ -199,7 +200,8 @@ class Link:
             body=reply,
         )
         if not self._report(answer):
-            self._report(Failed(flight.ask.number, f"a reply of {len(reply)} bytes is too large"))
+            why = self._parts.mailbox.why_dropped
+            self._report(Failed(flight.ask.number, f"a reply of {len(reply)} bytes: {why}"))
 
     def _failed(self, ask: Ask, failure: CallFailed) -> None:
         """Reports a failed call, and does for the channel what its status asks for."""
@@ -208,7 +210,8 @@ class Link:
             case LinkEvent.FAILED:
                 self._lose(str(failure))
             case LinkEvent.STALE:
-                self._report(failed)
+                # Not as a failure of the request: the loop would ask again while this thread opens.
+                self._report(Closed(str(failure)))
                 self._open(self._parts.dialer.reopen)
             case LinkEvent.REFUSED:
                 self._report(failed)
@@ -246,6 +249,7 @@ class Link:
             "policy": spec.name,
             "policy_hash": spec.policy_hash,
             "round_trip_ms": session.round_trip_ns / NS_PER_MS,
+            "configuration": dict(session.welcome.configuration),
         }
         self._parts.diary.write("link", self._parts.clock.now_ns(), fields)
 

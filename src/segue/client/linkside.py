@@ -83,6 +83,11 @@ class LinkSide:
         """Why the server turned us away in mid-run; None when it did not."""
         return self._link.link.refusal if self._link is not None else None
 
+    @property
+    def over(self) -> bool:
+        """Whether the link was started and has ended, for whatever reason."""
+        return self._link is not None and self._link.over
+
     def open(self, spec: RobotSpec, stop: StopSwitch) -> ControlPlan | None:
         """Dials until a session is open, and returns what the control loop is to do; None when stopped.
 
@@ -108,7 +113,7 @@ class LinkSide:
         if session is None:
             return None
         policy = session.welcome.policy
-        settled = settle(self._plan, policy)
+        settled = settle(self._plan, policy, cameras)
         for sentence in advice(settled, policy):
             self._reporter.say(sentence)
         for camera in self._cameras.values():
@@ -128,7 +133,7 @@ class LinkSide:
             raise LocalProtocolError("serve before open")
         pictures = Pictures(self._cameras, plan.encoding, plan.quality)
         diary = Diary(self._diary, self._plan.context.robot_id, "link")
-        parts = LinkParts(mailbox, dialer, pictures, diary, self._clock, plan.camera_age_ns, plan.backoff)
+        parts = LinkParts(mailbox, dialer, pictures, diary, self._clock, plan.backoff)
         self._link = _LinkThread(Link(parts), dialer.session, list(self._cameras.values()), self._video())
         self._link.start()
 
@@ -185,7 +190,8 @@ class LinkSide:
         if output.directory is None or output.record_camera is None:
             return None
         camera = self._cameras[output.record_camera]
-        return VideoLog(camera, output.directory / f"{camera.spec.name}.mjpeg")
+        path = output.directory / f"{camera.spec.name}.mjpeg"
+        return VideoLog(camera, path, self._reporter.say)
 
 
 class _LinkThread:
@@ -204,6 +210,10 @@ class _LinkThread:
         self._thread.start()
         if self._video is not None:
             self._video.start()
+
+    @property
+    def over(self) -> bool:
+        return self._thread.ident is not None and not self._thread.is_alive()
 
     def stop(self) -> None:
         self.link.stop()

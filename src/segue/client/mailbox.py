@@ -16,7 +16,8 @@ from collections.abc import Iterator
 
 from segue.client.messages import Message, decode_message, encode_message
 
-# A chunk of 1000 actions with 32 dimensions in both units has half a megabyte.
+# A chunk of 1000 actions with 32 dimensions in both units has half a megabyte. The kernel may allow
+# less: it grants twice `net.core.wmem_max` at most, which is 416 KiB where nobody raised it.
 MAX_MESSAGE_BYTES = 1024 * 1024
 
 
@@ -29,6 +30,7 @@ class Mailbox:
         end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * MAX_MESSAGE_BYTES)
         self.closed = False
         self.dropped = 0
+        self.why_dropped = ""
         self._end = end
         # One buffer for good: a fresh one per message would be a megabyte each time.
         self._buffer = memoryview(bytearray(MAX_MESSAGE_BYTES))
@@ -41,20 +43,19 @@ class Mailbox:
         return self._end.fileno()
 
     def put(self, message: Message) -> bool:
-        """Sends `message`; returns False when it found no room or nobody is there any more."""
+        """Sends `message`; when it cannot be sent returns False, and `why_dropped` says why."""
         data = encode_message(message)
-        if self.closed or len(data) > MAX_MESSAGE_BYTES:
-            self.dropped += 1
-            return False
+        if self.closed:
+            return self._drop("nobody is there")
+        if len(data) > MAX_MESSAGE_BYTES:
+            return self._drop(f"{len(data)} bytes are too large for a message")
         try:
             self._end.send(data)
         except BlockingIOError:
-            self.dropped += 1
-            return False
+            return self._drop("no room")
         except OSError as error:
             self.closed = error.errno != errno.EMSGSIZE
-            self.dropped += 1
-            return False
+            return self._drop("nobody is there" if self.closed else f"{len(data)} bytes are too large here")
         return True
 
     def drain(self) -> Iterator[Message]:
@@ -75,6 +76,11 @@ class Mailbox:
                 self.closed = True
                 return
             yield decode_message(bytes(self._buffer[:size]))
+
+    def _drop(self, why: str) -> bool:
+        self.dropped += 1
+        self.why_dropped = why
+        return False
 
     def close(self) -> None:
         """Closes this end; the other side sees the end of file. May be called twice."""

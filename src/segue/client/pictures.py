@@ -4,7 +4,7 @@ Frames are taken at the moment of sending, so that nothing older travels than
 must; each camera's is encoded in a thread of its own (the encoder releases the
 GIL). For a policy that looks back, the frames nearest to the earlier
 observations' stamps are added. Which camera has failed is the cameras' own
-verdict; here it is only passed on.
+verdict; here it is only passed on. After a hold no picture from before it is sent.
 """
 
 from __future__ import annotations
@@ -13,12 +13,16 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from segue.cameras.latest import LatestFrame
+from segue.clock import NS_PER_S
 from segue.core.types import Frame
 from segue.errors import RobotFault
 from segue.wire.image import encode, encode_raw
 from segue.wire.records import EncodedImage, Encoding
 
 Images = Mapping[str, EncodedImage]
+
+# The picture beside an observation is up to one period old, and as much again was spent in the device.
+_PERIODS = 2
 
 
 class Pictures:
@@ -39,19 +43,17 @@ class Pictures:
         faults = [fault for each in self._cameras.values() if (fault := each.fault()) is not None]
         return "; ".join(faults) or None
 
-    def newest(self, max_age_ns: int) -> Images:
+    def newest(self, since_ns: int = 0) -> Images:
         """Returns the newest picture of each camera, encoded.
+
+        Args:
+            since_ns: no picture may be older than two periods of its camera before this stamp; for
+                one that is, the next is waited for, two periods at most.
 
         Raises:
             RobotFault: a camera has none that is young enough; the message names it.
         """
-        frames = {}
-        for name, camera in self._cameras.items():
-            frame = camera.latest(max_age_ns)
-            if frame is None:
-                raise RobotFault(camera.fault() or f"camera {name}: no fresh picture")
-            frames[name] = frame
-        return self._encoded(frames)
+        return self._encoded({name: _young(camera, since_ns) for name, camera in self._cameras.items()})
 
     def earlier(self, stamps_ns: Sequence[int]) -> list[Images]:
         """Returns for each stamp the pictures that were the newest then, encoded."""
@@ -72,3 +74,14 @@ class Pictures:
         if self._encoding is Encoding.RAW:
             return encode_raw(frame.image)
         return encode(frame.image, self._quality)
+
+
+def _young(camera: LatestFrame, since_ns: int) -> Frame:
+    periods_s = _PERIODS / camera.spec.fps
+    oldest_ns = since_ns - int(periods_s * NS_PER_S)
+    # A camera that has failed already is not waited for.
+    waited = camera.latest() is None or camera.wait_since(oldest_ns, periods_s)
+    frame = camera.latest() if waited else None
+    if frame is None:
+        raise RobotFault(camera.fault() or f"camera {camera.spec.name}: no fresh picture")
+    return frame

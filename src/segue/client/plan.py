@@ -12,7 +12,7 @@ from __future__ import annotations
 import importlib
 import json
 import types
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from enum import Enum
 from pathlib import Path
@@ -22,14 +22,18 @@ from segue.clock import NS_PER_S
 from segue.core.facts import ExecutorConfig
 from segue.core.link import Backoff
 from segue.core.schedule import RequestRule
-from segue.core.specs import PolicySpec
-from segue.core.types import Strategy
+from segue.core.specs import CameraSpec, PolicySpec
+from segue.core.types import Guidance, Strategy
 from segue.core.watchdog import SafetyConfig
 from segue.errors import ConfigError
 from segue.robots.base import Robot
 from segue.wire.records import Encoding, RequestContext
+from segue.wire.version import MAX_MESSAGE_BYTES, MAX_NAME_CHARS
 
 R = TypeVar("R")
+
+# Leftover, state and task beside the pictures of a request: 1000 actions of 32 numbers in both units.
+_BESIDE_PICTURES_BYTES = 512 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +114,11 @@ class RunPlan:
     execution: ExecutionPlan = field(default_factory=ExecutionPlan)
     output: OutputPlan = field(default_factory=OutputPlan)
 
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.context.robot_id) <= MAX_NAME_CHARS:
+            shown = f"{self.context.robot_id[:20]!r} has {len(self.context.robot_id)} characters"
+            raise ConfigError(f"robot.id: {shown}; allowed are 1 to {MAX_NAME_CHARS}")
+
 
 @dataclass(frozen=True, slots=True)
 class ControlPlan:
@@ -145,13 +154,21 @@ class ControlPlan:
         )
 
 
-def settle(plan: RunPlan, policy: PolicySpec) -> ControlPlan:
+def settle(plan: RunPlan, policy: PolicySpec, cameras: Sequence[CameraSpec] = ()) -> ControlPlan:
     """Returns what the control process is told, now that the policy is known.
 
+    Args:
+        plan: what was wished.
+        policy: as the server described it.
+        cameras: those whose pictures will be sent.
+
     Raises:
-        ConfigError: the rates do not fit, or the age limit is shorter than an action must get.
+        ConfigError: the rates do not fit, the age limit is shorter than an action must get, the
+            window is longer than a chunk, or a request would be larger than a message may be.
     """
     wishes = plan.execution
+    check_window(plan.context.guidance, policy)
+    _check_pictures(plan.link, cameras, policy.history_steps)
     action_hz = wishes.action_hz or policy.action_hz
     if wishes.control_hz < action_hz:
         raise ConfigError(
@@ -173,6 +190,28 @@ def settle(plan: RunPlan, policy: PolicySpec) -> ControlPlan:
         policy_horizon=policy.horizon,
         history_steps=policy.history_steps,
     )
+
+
+def check_window(guidance: Guidance, policy: PolicySpec) -> None:
+    """Refuses a guidance window that is longer than the policy's chunks.
+
+    Raises:
+        ConfigError: it is.
+    """
+    end = guidance.prefix_end
+    if end is not None and end > policy.horizon:
+        raise ConfigError(
+            f"rtc.prefix_end: {end} is longer than a chunk of {policy.name}; allowed is 1 to {policy.horizon}"
+        )
+
+
+def _check_pictures(link: LinkPlan, cameras: Sequence[CameraSpec], history_steps: int) -> None:
+    size = (1 + history_steps) * sum(camera.height * camera.width * 3 for camera in cameras)
+    limit = MAX_MESSAGE_BYTES - _BESIDE_PICTURES_BYTES
+    if link.encoding is Encoding.RAW and size > limit:
+        raise ConfigError(
+            f"image_encoding: raw makes {size} bytes of pictures a request; allowed are {limit}, or jpeg"
+        )
 
 
 def oldest_action_ns(rule: RequestRule, action_hz: float, inference_ns: int) -> int:

@@ -8,12 +8,14 @@ are all that it inherits.
 
 from __future__ import annotations
 
+import math
 import os
 import select
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 
 from segue.client.ending import StopSwitch
 from segue.client.mailbox import Mailbox, socket_pair
@@ -81,10 +83,27 @@ class ControlProcess:
         if self._begun:
             self._process.send_signal(number)
 
-    def wait(self) -> int:
-        """Waits for its end and returns its exit code; killed by what cannot be caught is 70."""
-        code = self._process.wait()
-        return code if code >= 0 else _BUG
+    def wait(self, patience_s: Callable[[], float]) -> int | None:
+        """Waits for its end and returns its exit code; died of what cannot be caught is 70.
+
+        Args:
+            patience_s: is asked again and again how much longer it may take from now on, s; what
+                was said once may become less, not more.
+
+        Returns:
+            None when it took longer and was killed.
+        """
+        deadline = math.inf
+        while time.monotonic() < deadline:
+            deadline = min(deadline, time.monotonic() + patience_s())
+            try:
+                code = self._process.wait(_POLL_S)
+            except subprocess.TimeoutExpired:
+                continue
+            return code if code >= 0 else _BUG
+        self._process.kill()
+        self._process.wait()
+        return None
 
     def close(self, timeout_s: float) -> None:
         """Closes the mailboxes, which ends a process that has not begun; waits at most `timeout_s` for it."""

@@ -8,6 +8,7 @@ About 15 a second are enough to see an arm move, and cost a hundredth of a core.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -22,11 +23,19 @@ QUALITY = 85
 class VideoLog:
     """Writes the frames of one camera to a file, on a thread of its own."""
 
-    def __init__(self, camera: LatestFrame, path: Path) -> None:
+    def __init__(self, camera: LatestFrame, path: Path, say: Callable[[str], None]) -> None:
+        """Opens nothing yet.
+
+        Args:
+            camera: already started.
+            path: the file to be written.
+            say: is told, once and on this object's thread, when that is not possible.
+        """
         self.frames = 0
         self.error: OSError | None = None
         self._camera = camera
         self._path = path
+        self._say = say
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="video", daemon=True)
 
@@ -49,6 +58,7 @@ class VideoLog:
                 self._write(file)
         except OSError as error:
             self.error = error
+            self._say(f"the video cannot be written: {error}; the run goes on")
 
     def _write(self, file: BinaryIO) -> None:
         last = None

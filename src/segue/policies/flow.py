@@ -171,6 +171,11 @@ class FlowPolicy:
         """What it expects and promises; `warm_inference_ns` is known after `warm_up`."""
         return self._spec
 
+    @property
+    def device(self) -> str:
+        """Where the network computes, as torch names it."""
+        return str(self._like.device)
+
     def warm_up(self, clock: Clock | None = None) -> None:
         """Runs the plain and the guided path and declares the median of a few guided runs."""
         clock = clock or SystemClock()

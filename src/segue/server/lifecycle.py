@@ -40,6 +40,8 @@ _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 _SPARE_THREADS = 8
 # Replies already handed to gRPC get this long to leave.
 _FLUSH_S = 0.5
+# What did not finish within the grace is ended at once, so that the process ends within a second of it.
+_CUT_OFF_S = 0.1
 
 
 class PolicyServer:
@@ -128,10 +130,12 @@ class PolicyServer:
         self._health.enter_graceful_shutdown()
         self._traffic.enter(Phase.DRAINING)
         self._ready.cancel()
-        if not self._traffic.wait_idle(grace_s):
+        idle = self._traffic.wait_idle(grace_s)
+        if not idle:
             _log.warning("requests were still in flight after %.1f s", grace_s)
-        self._worker.stop(_FLUSH_S)
-        self._grpc.stop(_FLUSH_S).wait()
+        flush_s = _FLUSH_S if idle else _CUT_OFF_S
+        self._worker.stop(flush_s)
+        self._grpc.stop(flush_s).wait()
         self._stopped.set()
 
     def _bind(self) -> str:
@@ -147,7 +151,6 @@ class PolicyServer:
     def _make_grpc(self, clock: Clock) -> grpc.Server:
         config = self._config
         facts = {
-            "device": config.device,
             "max_batch": str(config.max_batch),
             "inference_latency_s": f"{config.inference_latency_s:g}",
         }

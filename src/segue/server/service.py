@@ -112,6 +112,9 @@ class PolicyService:
         spec = self._declared(self._store.resolve(handshake.policy))
         with self._sessions_lock:
             welcome = self._sessions.open(handshake, spec, self._clock.now_ns())
+        device = self._store.device(spec.name)
+        if device:
+            welcome = replace(welcome, configuration={**welcome.configuration, "device": device})
         _log.info("robot %a opened a session with %s", handshake.robot_id, spec.name)
         return encode_welcome(welcome).SerializeToString()
 
@@ -139,21 +142,24 @@ class PolicyService:
     ) -> Outcome:
         """Hands a request to the policy and waits for what comes of it."""
         ticket = self._worker.submit(session.session_id, session.policy.name, given, slack_ns)
-        # Called when the peer goes away or its deadline passes; refused when that was before.
-        if not context.add_callback(lambda: self._worker.cancel(ticket)):
+        over = _over(context)
+        ticket.answer.add_done_callback(lambda _: over.set())
+        in_time = over.wait(_time_left_s(context))
+        if not ticket.answer.done():
             self._worker.cancel(ticket)
+            if in_time:
+                raise _gone()
+            raise Refused(Reason.TOO_LATE, "the policy did not get to this request in time")
         try:
-            return ticket.answer.result(timeout=_time_left_s(context))
+            return ticket.answer.result()
         except CancelledError:
-            raise Refused(Reason.CANCELLED, "the caller went away") from None
-        except TimeoutError:
-            self._worker.cancel(ticket)
-            raise Refused(Reason.TOO_LATE, "the policy did not get to this request in time") from None
+            raise _gone() from None
 
     def _wait_out_latency(self, watch: Stopwatch, context: grpc.ServicerContext) -> None:
         if self._latency_ns:
-            patience_ns = self._clock.now_ns() + int(_time_left_s(context) * NS_PER_S)
-            self._clock.sleep_until(min(watch.began_ns + self._latency_ns, patience_ns))
+            left_s = (watch.began_ns + self._latency_ns - self._clock.now_ns()) / NS_PER_S
+            if _over(context).wait(max(0.0, min(left_s, _time_left_s(context)))):
+                raise _gone()
             watch.lap("rehearsed")
 
     def _declared(self, spec: PolicySpec) -> PolicySpec:
@@ -201,6 +207,21 @@ def _parse(kind: type[AnyMessage], data: bytes) -> AnyMessage:
 def _time_left_s(context: grpc.ServicerContext) -> float:
     left_s = context.time_remaining()
     return _LONGEST_WAIT_S if left_s is None else min(max(left_s, 0.0), _LONGEST_WAIT_S)
+
+
+def _over(context: grpc.ServicerContext) -> threading.Event:
+    """Returns what is set once the call is over: its peer left, its deadline passed, the server ended it.
+
+    A thread that waited for anything else would hold up the end of the process.
+    """
+    over = threading.Event()
+    if not context.add_callback(over.set):
+        over.set()
+    return over
+
+
+def _gone() -> Refused:
+    return Refused(Reason.CANCELLED, "the caller went away, or the server is ending")
 
 
 def _guarded(call: Call) -> Call:

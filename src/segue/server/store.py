@@ -64,6 +64,10 @@ class PolicyStore:
         """Returns the policy called `name`, one of those in `specs`."""
         return self._policies[name]
 
+    def device(self, name: str) -> str:
+        """Returns where the policy called `name` computes, as it says itself; empty when it does not."""
+        return str(getattr(self._policies[name], "device", ""))
+
     def resolve(self, name: str) -> PolicySpec:
         """Returns the spec of the policy that a client named; empty means the server's own choice.
 

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from segue.cameras.latest import LatestFrame, WatchPlan
@@ -137,4 +139,38 @@ def test_without_a_frame_there_is_none_of_any_time() -> None:
     """A camera that never delivered has no frame of any time, and no thread to stop."""
     watched = LatestFrame(FakeCamera(SPEC))
     assert watched.at(0) is None
+    watched.stop()
+
+
+@pytest.mark.parametrize(
+    ("image", "said"),
+    [
+        (np.zeros((48, 64, 3)), "float64"),
+        (np.zeros((48, 64), np.uint8), r"\(48, 64\)"),
+        (np.zeros((48, 64, 4), np.uint8), r"\(48, 64, 4\)"),
+        (np.zeros((64, 48, 3), np.uint8), r"\(64, 48, 3\)"),
+        (np.zeros((48, 0, 3), np.uint8), r"\(48, 0, 3\)"),
+    ],
+)
+def test_a_picture_that_is_not_as_announced_is_a_fault(image: npt.NDArray[np.generic], said: str) -> None:
+    """A picture of another kind or size is never handed out; the fault names the camera and both sizes."""
+    camera = HandCamera(Frame(image, time.monotonic_ns(), 1))  # type: ignore[arg-type]
+    watched = LatestFrame(camera, WatchPlan(stale_ns=3600 * NS_PER_S))
+    watched.start()
+    assert wait_until(lambda: watched.fault() is not None)
+    fault = watched.fault() or ""
+    assert re.search(rf"camera front: .*{said}.* uint8 \(48, 64, 3\)", fault), fault
+    assert watched.latest() is None
+    camera.release()
+    watched.stop()
+
+
+def test_a_camera_of_any_size_may_show_any() -> None:
+    """Where the spec leaves the size open, any picture with three colours is taken."""
+    camera = HandCamera(frame(1, time.monotonic_ns()))
+    camera.spec = CameraSpec("front")
+    watched = LatestFrame(camera)
+    watched.start()
+    assert watched.wait_first(WAIT_S)
+    camera.release()
     watched.stop()

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import math
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -10,9 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from segue.client import launch
 from segue.client.ending import StopSwitch
 from segue.client.launch import Outcome, run_threaded
-from segue.client.plan import ExecutionPlan, LinkPlan, OutputPlan, RunPlan
+from segue.client.plan import ExecutionPlan, LinkPlan, OutputPlan, RobotPart, RunPlan, settle
 from segue.clock import NS_PER_S
 from segue.core.specs import CameraSpec
 from segue.core.types import Guidance, Strategy
@@ -26,6 +29,7 @@ from segue.testing.cameras import FakeCamera
 from segue.testing.robots import FakeRobot, make_other_robot
 from segue.wire.records import RequestContext
 from tests.unit.client.test_stats import KEYS
+from tests.unit.client.toyserver import policy
 
 WAIT_S = 30.0
 
@@ -127,3 +131,25 @@ def test_recording_a_camera_that_is_not_there_is_refused(address: str, tmp_path:
     """The camera to be recorded must be one of the robot's; the message names those."""
     with pytest.raises(ConfigError, match="allowed is wrist"):
         run_threaded(plan_for(address, tmp_path), FakeRobot(), cameras()[1:])
+
+
+def test_a_control_process_has_as_long_as_its_end_takes() -> None:
+    """Without an end in sight it has for ever; alone as long as parking takes; told twice, seconds."""
+    settled = settle(plan_for("127.0.0.1:1"), policy())
+    assert launch._patience_s(settled, 1, link_over=False) == math.inf
+    alone = launch._patience_s(settled, 0, link_over=True)
+    assert 15.2 + 3 <= alone <= 25  # played out 1 s, ramp 0.2 s, grace 10 s, parking 4 s
+    assert 3 <= launch._patience_s(settled, 2, link_over=True) <= 10
+    assert 3 <= launch._patience_s(None, 0, link_over=False) <= 10
+
+
+@pytest.mark.e2e
+def test_a_run_leaves_the_interpreter_as_it_was() -> None:
+    """The length of a thread's turn is the caller's again after a run, also after one that failed."""
+    before = sys.getswitchinterval()
+    safety = SafetyConfig(offline_limit_ns=0)
+    with pytest.raises(LinkLost):
+        launch.run(
+            plan_for("127.0.0.1:1", safety=safety), RobotPart("segue.testing.robots:make_fake_robot"), []
+        )
+    assert sys.getswitchinterval() == before

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,8 +12,8 @@ import pytest
 from segue.cameras.latest import LatestFrame, WatchPlan
 from segue.client.dialer import Dialer
 from segue.client.diary import Diary
-from segue.client.link import Link, LinkParts
-from segue.client.mailbox import Mailbox, mailbox_pair
+from segue.client.link import CAMERA_LOOK_NS, Link, LinkParts
+from segue.client.mailbox import MAX_MESSAGE_BYTES, Mailbox, mailbox_pair
 from segue.client.messages import (
     Answer,
     Ask,
@@ -22,6 +23,7 @@ from segue.client.messages import (
     Failed,
     Message,
     Opened,
+    Record,
     Stop,
 )
 from segue.client.pictures import Pictures
@@ -62,11 +64,11 @@ class Rig:
         self.thread.start()
         self.wait_for(Opened)
 
-    def ask(self, number: int, within_ms: int = 5_000, history: tuple[int, ...] = ()) -> None:
+    def ask(self, number: int, within_ms: int = 5_000, history: tuple[int, ...] = (), epoch: int = 1) -> None:
         now_ns = time.monotonic_ns()
         earlier = tuple(Observation(0, stamp, np.zeros(1)) for stamp in history)
         seen = Observation(0, now_ns, np.zeros(1))
-        request = ChunkRequest(number, 1, 0, seen, earlier, None, 0, now_ns, 0, 0)
+        request = ChunkRequest(number, epoch, 0, seen, earlier, None, 0, now_ns, 0, 0)
         context = RequestContext("arm", "", "", "wave", Guidance(), 50, 0)
         body = encode_request(request, context).SerializeToString()
         self.mailbox.put(Ask(number, now_ns + within_ms * NS_PER_MS, body))
@@ -141,16 +143,15 @@ def test_a_newer_request_gives_the_older_up(toy: ToyServer, rig: Rig) -> None:
 
 
 def test_an_unknown_session_is_opened_again_on_the_same_channel(toy: ToyServer, rig: Rig) -> None:
-    """FAILED_PRECONDITION fails the request and opens a session anew; the next request uses it."""
+    """FAILED_PRECONDITION closes the link, once, until a new session is open; the next request uses it."""
     channel = rig.dialer.channel
     toy.infers = [No(Code.FAILED_PRECONDITION, Reason.UNKNOWN_SESSION)]
     rig.ask(1)
-    failed = rig.wait_for(Failed)
-    assert isinstance(failed, Failed)
-    assert failed.number == 1
+    rig.wait_for(Closed)
     rig.wait_for(Opened)
     rig.ask(2)
     rig.wait_for(Answer)
+    assert not [message for message in rig.heard if isinstance(message, Failed | Closed)]
     assert toy.inferred[-1].session_id == "session-2"
     assert rig.dialer.channel is channel
 
@@ -268,3 +269,62 @@ def test_the_end_of_the_link_is_the_end_of_its_mailbox(rig: Rig) -> None:
 def closed(mailbox: Mailbox) -> bool:
     list(mailbox.drain())
     return mailbox.closed
+
+
+def test_a_report_held_back_is_forgotten_with_its_request(toy: ToyServer, rig: Rig) -> None:
+    """Once a newer request is under way, the failure of an older one that was held back is never told."""
+    toy.infers = [No(Code.INTERNAL, Reason.POLICY_FAILED)] * 3
+    for number in (1, 2):
+        rig.ask(number)
+        rig.wait_for(Failed)
+    rig.ask(3)
+    wait_for_truth(lambda: rig.link._trouble.held is not None)
+    told_ns = rig.link._trouble.held_until_ns
+    toy.stuck.set()
+    rig.ask(4)
+    wait_for_truth(lambda: time.monotonic_ns() > told_ns + 2 * CAMERA_LOOK_NS)
+    toy.stuck.clear()
+    rig.wait_for(Answer)
+    assert not [message for message in rig.heard if isinstance(message, Failed)]
+
+
+def test_the_first_request_after_a_hold_has_no_picture_from_before(toy: ToyServer, rig: Rig) -> None:
+    """In a new epoch a picture from before it is not sent, though it is young enough in the old one."""
+    rig.ask(1)
+    rig.wait_for(Answer)
+    rig.camera.freeze()
+    frozen = rig.latest.latest()
+    assert frozen is not None
+    wait_for_truth(lambda: time.monotonic_ns() - frozen.captured_ns > 3 * NS_PER_S // CAMERA.fps)
+    rig.ask(2)
+    rig.wait_for(Answer)
+    rig.ask(3, epoch=2)
+    failed = rig.wait_for(Failed)
+    assert isinstance(failed, Failed)
+    assert "front" in failed.cause
+    rig.camera.heal()
+    rig.ask(4, epoch=2)
+    rig.wait_for(Answer)
+
+
+def test_a_reply_too_large_for_the_mailbox_fails_with_the_reason(toy: ToyServer, rig: Rig) -> None:
+    """A reply that cannot be passed on is a failed request that says why."""
+    toy.padding = MAX_MESSAGE_BYTES
+    rig.ask(1)
+    failed = rig.wait_for(Failed)
+    assert isinstance(failed, Failed)
+    assert "too large" in failed.cause
+
+
+def test_the_record_says_how_the_server_was_configured(rig: Rig) -> None:
+    """The line of an open link has what the server resolved."""
+    lines = [json.loads(each.body) for each in rig.records.drain() if isinstance(each, Record)]
+    opened = [line for line in lines if line["event"] == "link" and line["state"] == "ready"]
+    assert [line["configuration"] for line in opened] == [{"device": "abacus"}]
+
+
+def wait_for_truth(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + WAIT_S
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.005)

@@ -14,7 +14,7 @@ from segue.core.specs import CameraSpec
 from segue.core.types import Guidance
 from segue.errors import ConfigError, LocalProtocolError
 from segue.testing.cameras import FakeCamera
-from segue.wire.records import RequestContext
+from segue.wire.records import Encoding, RequestContext
 from tests.unit.client.toyserver import ROBOT, ToyServer
 
 
@@ -70,3 +70,25 @@ def test_a_camera_to_record_must_be_there() -> None:
     plan = replace(plan_for("127.0.0.1:1"), output=OutputPlan(None, "front"))
     with pytest.raises(ConfigError, match="there are no cameras"):
         LinkSide(plan, [], Silent())
+
+
+def test_a_window_longer_than_a_chunk_is_refused_by_its_key(toy: ToyServer) -> None:
+    """The client compares the window with the policy before it opens a session, and names the key."""
+    plan = plan_for(toy.address)
+    plan = replace(plan, context=replace(plan.context, guidance=Guidance(prefix_end=51)))
+    with (
+        LinkSide(plan, [], Silent()) as side,
+        pytest.raises(ConfigError, match=r"rtc\.prefix_end: 51"),
+    ):
+        side.open(ROBOT, StopSwitch())
+    assert toy.opened == []
+
+
+def test_the_pictures_of_all_cameras_must_fit_into_a_request(toy: ToyServer) -> None:
+    """Raw pictures of the run's own cameras that are too large together are refused before it begins."""
+    cameras = [FakeCamera(CameraSpec(name, 1080, 1920)) for name in ("front", "wrist")]
+    plan = replace(plan_for(toy.address), link=LinkPlan(toy.address, encoding=Encoding.RAW))
+    side = LinkSide(plan, cameras, Silent())  # not entered: the cameras need not run
+    with pytest.raises(ConfigError, match="image_encoding"):
+        side.open(ROBOT, StopSwitch())
+    side.finish()

@@ -39,6 +39,7 @@ def test_a_full_mailbox_drops_and_counts_and_never_waits() -> None:
         assert sent < 100_000
     assert not left.put(Record(bytes(1000)))
     assert left.dropped == 2
+    assert left.why_dropped == "no room"
     assert not left.closed
     assert len(drained(right)) == sent
     assert left.put(Record(bytes(1000)))
@@ -49,6 +50,7 @@ def test_a_message_larger_than_the_limit_is_dropped() -> None:
     left, right = mailbox_pair()
     assert not left.put(Record(bytes(MAX_MESSAGE_BYTES)))
     assert left.dropped == 1
+    assert "too large" in left.why_dropped
     assert drained(right) == []
 
 

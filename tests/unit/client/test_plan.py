@@ -20,12 +20,12 @@ from segue.client.plan import (
 )
 from segue.clock import NS_PER_MS, NS_PER_S
 from segue.core.schedule import RequestRule
-from segue.core.specs import RobotSpec
+from segue.core.specs import CameraSpec, RobotSpec
 from segue.core.types import Guidance, Jacobian, Schedule, Strategy
 from segue.core.watchdog import OnLinkLoss, SafetyConfig
 from segue.errors import ConfigError
 from segue.testing.robots import FakeRobot, make_other_robot, so101_spec
-from segue.wire.records import RequestContext
+from segue.wire.records import Encoding, RequestContext
 from tests.unit.client.toyserver import policy
 
 
@@ -127,3 +127,32 @@ def test_the_executor_gets_what_was_settled() -> None:
     assert config.action is robot.spec.action
     assert config.rest_pose is robot.rest_pose
     assert config.aggregate == "average"
+
+
+def test_raw_pictures_that_do_not_fit_into_a_request_are_refused() -> None:
+    """Raw pictures beyond what a request holds are refused with their bytes, those of the past too."""
+    raw = replace(run_plan(), link=LinkPlan("127.0.0.1:1", encoding=Encoding.RAW))
+    large, small = CameraSpec("front", 1080, 1920), CameraSpec("wrist", 480, 640)
+    settle(raw, policy(), [large, small])
+    settle(run_plan(), policy(), [large, large])
+    with pytest.raises(ConfigError, match=r"image_encoding: .* 12441600 bytes .* allowed are 7864320"):
+        settle(raw, policy(), [large, large])
+    with pytest.raises(ConfigError, match="image_encoding"):
+        settle(raw, policy(history_steps=1), [large])
+
+
+def test_a_window_longer_than_a_chunk_is_refused() -> None:
+    """The guidance window ends within the policy's chunk; the message has key, value and range."""
+    plan = run_plan()
+    settle(replace(plan, context=replace(plan.context, guidance=Guidance(prefix_end=50))), policy())
+    with pytest.raises(ConfigError, match=r"rtc\.prefix_end: 51 .* allowed is 1 to 50"):
+        settle(replace(plan, context=replace(plan.context, guidance=Guidance(prefix_end=51))), policy())
+
+
+@pytest.mark.parametrize("length", [0, 129])
+def test_a_robot_without_a_proper_name_is_refused(length: int) -> None:
+    """A robot's id is neither empty nor longer than 128 characters."""
+    plan = run_plan()
+    replace(plan, context=replace(plan.context, robot_id="r" * 128))
+    with pytest.raises(ConfigError, match=rf"robot\.id: .* {length} characters; allowed are 1 to 128"):
+        replace(plan, context=replace(plan.context, robot_id="r" * length))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import signal
 
 import pytest
@@ -27,7 +28,7 @@ def test_a_process_makes_its_robot_and_ends_with_its_link() -> None:
     process = ControlProcess(FAKE)
     assert process.hello(StopSwitch()) == so101_spec()
     process.link.close()
-    assert process.wait() == 69
+    assert process.wait(lambda: CLOSE_S) == 69
     process.close(CLOSE_S)
 
 
@@ -37,7 +38,7 @@ def test_a_process_that_begun_ticks_and_obeys_signals() -> None:
     assert process.hello(StopSwitch()) is not None
     process.begin(control_plan(None))
     process.signal(signal.SIGTERM)
-    assert process.wait() == 143
+    assert process.wait(lambda: CLOSE_S) == 143
     ended = last_words(process)
     assert ended is not None
     assert ended.exit_code == 143
@@ -48,7 +49,7 @@ def test_a_robot_that_cannot_be_made_ends_the_process() -> None:
     """Without a robot there is no hello, and the process says why it ended."""
     process = ControlProcess(RobotPart("segue.testing.robots:nobody"))
     assert process.hello(StopSwitch()) is None
-    assert process.wait() == 70
+    assert process.wait(lambda: CLOSE_S) == 70
     ended = last_words(process)
     assert ended is not None
     assert "nobody" in ended.detail
@@ -70,5 +71,18 @@ def test_a_killed_process_counts_as_a_bug() -> None:
     assert process.hello(StopSwitch()) is not None
     process.begin(control_plan(None))
     process.signal(signal.SIGKILL)
-    assert process.wait() == 70
+    assert process.wait(lambda: CLOSE_S) == 70
+    process.close(CLOSE_S)
+
+
+def test_a_process_that_does_not_end_is_killed() -> None:
+    """A process that is stuck is waited for as long as it was given, and then killed."""
+    process = ControlProcess(FAKE)
+    assert process.hello(StopSwitch()) is not None
+    process.begin(control_plan(None))
+    os.kill(process.pid, signal.SIGSTOP)
+    patience = iter([CLOSE_S])
+    assert process.wait(lambda: next(patience, 0.2)) is None
+    with pytest.raises(ProcessLookupError):
+        os.kill(process.pid, 0)
     process.close(CLOSE_S)

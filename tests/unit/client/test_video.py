@@ -29,7 +29,7 @@ def wait_for(log: VideoLog, frames: int) -> None:
 def test_pictures_are_kept_one_after_the_other(tmp_path: Path) -> None:
     """The file is nothing but whole JPEGs, of the camera's size."""
     watched = started(FakeCamera(CameraSpec("front", 48, 64)))
-    log = VideoLog(watched, tmp_path / "front.mjpeg")
+    log = VideoLog(watched, tmp_path / "front.mjpeg", say=print)
     log.start()
     wait_for(log, 3)
     log.stop()
@@ -45,7 +45,7 @@ def test_a_frozen_camera_adds_nothing(tmp_path: Path) -> None:
     camera = FakeCamera(CameraSpec("front", 48, 64))
     watched = started(camera)
     camera.block()
-    log = VideoLog(watched, tmp_path / "front.mjpeg")
+    log = VideoLog(watched, tmp_path / "front.mjpeg", say=print)
     log.start()
     wait_for(log, 1)
     time.sleep(0.3)
@@ -55,11 +55,15 @@ def test_a_frozen_camera_adds_nothing(tmp_path: Path) -> None:
     watched.stop()
 
 
-def test_a_folder_that_is_gone_is_kept_as_the_error(tmp_path: Path) -> None:
-    """A video that cannot be written ends itself and nothing else."""
+def test_a_folder_that_is_gone_is_said_once(tmp_path: Path) -> None:
+    """A video that cannot be written says so once, and ends itself and nothing else."""
+    said: list[str] = []
     watched = started(FakeCamera(CameraSpec("front", 48, 64)))
-    log = VideoLog(watched, tmp_path / "nowhere" / "front.mjpeg")
+    log = VideoLog(watched, tmp_path / "nowhere" / "front.mjpeg", said.append)
     log.start()
     log.stop()
     watched.stop()
     assert log.error is not None
+    (sentence,) = said
+    assert "video" in sentence
+    assert "nowhere" in sentence

@@ -55,6 +55,7 @@ class ToyServer:
         self.opened: list[pb.OpenRequest] = []
         self.inferred: list[pb.InferRequest] = []
         self.stuck = threading.Event()
+        self.padding = 0
         self.on_infer: Callable[[], None] = lambda: None
         self._server = grpc.server(ThreadPoolExecutor(8), options=server_options(16))
         calls = {"Describe": self._describe, "Open": self._open, "Infer": self._infer}
@@ -81,7 +82,7 @@ class ToyServer:
         if self.opens:
             refuse(context, self.opens.pop(0))
         spec = policy()
-        welcome = Welcome(f"session-{len(self.opened)}", spec, spec.spec_hash(), {})
+        welcome = Welcome(f"session-{len(self.opened)}", spec, spec.spec_hash(), {"device": "abacus"})
         return encode_welcome(welcome).SerializeToString()
 
     def _infer(self, data: bytes, context: grpc.ServicerContext) -> bytes:
@@ -93,7 +94,9 @@ class ToyServer:
             threading.Event().wait(0.01)
         if self.infers:
             refuse(context, self.infers.pop(0))
-        return pb.InferReply(request_number=message.number, epoch=message.epoch).SerializeToString()
+        reply = pb.InferReply(request_number=message.number, epoch=message.epoch)
+        reply.policy_hash = " " * self.padding
+        return reply.SerializeToString()
 
 
 def refuse(context: grpc.ServicerContext, no: No) -> None:

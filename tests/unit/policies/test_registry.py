@@ -25,6 +25,13 @@ def test_scripted_rate_comes_after_the_at_sign() -> None:
     assert load_policy("builtin:scripted@25").spec.action_hz == 25.0
 
 
+def test_a_network_says_where_it_computes() -> None:
+    """The loaded policy names the device that it really is on."""
+    belt = load_policy("builtin:belt", "cpu")
+    assert isinstance(belt, FlowPolicy)
+    assert belt.device == "cpu"
+
+
 @pytest.mark.parametrize("name", ["", "belt", "builtin:Belt", "builtin:belt@30", "some/checkpoint"])
 def test_unknown_policy_lists_what_is_allowed(name: str) -> None:
     """An unknown name is repeated, and every name that would do is listed."""

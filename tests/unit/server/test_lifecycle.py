@@ -97,6 +97,35 @@ def test_a_drain_has_an_end() -> None:
     policy.may_end.release()
 
 
+@pytest.mark.parametrize("latency_s", [0.0, 30.0])
+def test_nobody_waits_on_after_the_drain(latency_s: float) -> None:
+    """Threads that wait for the policy or wait out a rehearsed latency stop doing so with the server."""
+    policy = SlowPolicy()
+    server = PolicyServer(ServerConfig(port=0, inference_latency_s=latency_s), policy)
+    client = Client(server.start())
+    call = client.stub.Infer.future(client.message(client.open().session_id), timeout=WAIT_S)
+    assert policy.began.acquire(timeout=WAIT_S)
+    if latency_s:
+        policy.may_end.release()
+    began = time.monotonic()
+    server.stop(0.2)
+    assert server._traffic.wait_idle(1.0)
+    assert time.monotonic() - began < 0.2 + 1.0
+    with pytest.raises(grpc.RpcError):
+        call.result()
+    policy.may_end.release()
+
+
+def test_the_device_is_told_only_by_a_policy_that_knows_it(serve: Serve) -> None:
+    """The handshake's answer names the device that the policy is on, and none when it does not say."""
+    assert "device" not in serve(device="auto").open().configuration
+
+    class Placed(ToyPolicy):
+        device = "abacus:1"
+
+    assert serve(Placed(), device="auto").open().configuration["device"] == "abacus:1"
+
+
 def test_a_server_that_comes_back_serves_after_a_new_handshake() -> None:
     """After a restart on the same port the old session is unknown and a new one works."""
     first = PolicyServer(ServerConfig(port=0), ToyPolicy())
