@@ -318,8 +318,14 @@ def test_a_reply_too_large_for_the_mailbox_fails_with_the_reason(toy: ToyServer,
 
 def test_the_record_says_how_the_server_was_configured(rig: Rig) -> None:
     """The line of an open link has what the server resolved."""
-    lines = [json.loads(each.body) for each in rig.records.drain() if isinstance(each, Record)]
-    opened = [line for line in lines if line["event"] == "link" and line["state"] == "ready"]
+    opened: list[dict[str, object]] = []
+
+    def said() -> bool:
+        lines = [json.loads(each.body) for each in rig.records.drain() if isinstance(each, Record)]
+        opened.extend(line for line in lines if line["event"] == "link" and line["state"] == "ready")
+        return bool(opened)
+
+    wait_for_truth(said)
     assert [line["configuration"] for line in opened] == [{"device": "abacus"}]
 
 
