@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from segue.cli.parts import Parts
 from segue.cli.serve import Ready
 from segue.config.run import RunConfig
 from segue.config.serve import ServeConfig
@@ -49,22 +50,22 @@ def serve(config: ServeConfig, on_ready: Callable[[Ready], None]) -> int:
     return SIGNALLED + number if number else 0
 
 
-def run(config: RunConfig, directory: Path, reporter: Reporter) -> Outcome:
+def run(config: RunConfig, parts: Parts, directory: Path, reporter: Reporter) -> Outcome:
     """Runs a robot until its end and returns how it ended.
 
     Args:
         config: of the run.
+        parts: its robot and cameras, by `parts.robot_and_cameras`.
         directory: where the records go; it exists.
         reporter: is told what a person should know.
 
     Raises:
         SegueError: whatever ends the run before it began.
     """
-    from segue.cli.parts import robot_and_cameras
     from segue.cli.plans import run_plan
     from segue.client import launch
 
-    robot, cameras = robot_and_cameras(config)
+    robot, cameras = parts
     return launch.run(run_plan(config, directory), robot, cameras, reporter)
 
 

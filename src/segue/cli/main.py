@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from segue import __version__
+from segue.config.refusal import nearest
 from segue.errors import SegueError
 
 EXIT_USAGE = 64
@@ -74,6 +75,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _dispatch(words: list[str]) -> int:
+    if len(words) > 1 and words[0] == "help":
+        words = [words[1], "--help"]
     if not words or words[0] in ("--help", "-h", "help"):
         print(_usage())
         return 0 if words else EXIT_USAGE
@@ -82,7 +85,7 @@ def _dispatch(words: list[str]) -> int:
         return 0
     verb = VERBS.get(words[0])
     if verb is None:
-        _say(f"{words[0]!a}: no such verb; expected one of {', '.join(VERBS)}")
+        _say(f"{words[0]!a}: no such verb; expected one of {', '.join(VERBS)}{nearest(words[0], VERBS)}")
         return EXIT_USAGE
     return int(importlib.import_module(verb.module).main(words[1:]))
 

@@ -18,7 +18,6 @@ from segue.client.plan import RobotPart
 from segue.config.robot import CameraConfig, FakeCameraConfig, FakeRobotConfig, RobotConfig, SimSo101Config
 from segue.config.run import RunConfig
 from segue.core.specs import CameraSpec
-from segue.errors import ConfigError
 
 Parts = tuple[RobotPart, list[Camera]]
 
@@ -27,7 +26,7 @@ def robot_and_cameras(config: RunConfig) -> Parts:
     """Returns how to make the robot, and its cameras, not yet opened.
 
     Raises:
-        ConfigError: the robot has no such camera.
+        ConfigError: a package that the robot needs is not installed.
     """
     return _KINDS[type(config.robot)](config)
 
@@ -42,14 +41,9 @@ def _sim_so101(config: RunConfig) -> Parts:
     assert isinstance(robot, SimSo101Config)
     specs = _specs(robot.cameras) or CAMERAS
     fake = {name for name, each in robot.cameras.items() if isinstance(each, FakeCameraConfig)}
-    offered = [spec.name for spec in CAMERAS]
-    for spec in specs:
-        if spec.name not in offered and spec.name not in fake:
-            names = ", ".join(offered)
-            raise ConfigError(f"robot.cameras: {spec.name}: expected one of {names}, or type fake")
     belt = {key: value for key, value in asdict(robot.belt).items() if value is not None}
     if config.job.episodes is not None:
-        belt["max_cubes"] = _one_limit(config.job.episodes, robot.belt.max_cubes)
+        belt["max_cubes"] = config.job.episodes  # on a belt each cube is an episode
     scene = scene_name()
     settings = {
         "seed": config.job.seed,
@@ -64,15 +58,6 @@ def _sim_so101(config: RunConfig) -> Parts:
     return RobotPart("segue.cli.factories:make_sim_so101", settings), cameras
 
 
-def _one_limit(episodes: int, max_cubes: int | None) -> int:
-    """Returns how many cubes come: on a belt each cube is an episode."""
-    if max_cubes not in (None, episodes):
-        raise ConfigError(
-            f"episodes: {episodes} contradicts robot.belt.max_cubes={max_cubes}; give one of them"
-        )
-    return episodes
-
-
 def _specs(cameras: Mapping[str, CameraConfig]) -> tuple[CameraSpec, ...]:
     return tuple(
         CameraSpec(name, height=each.height, width=each.width, fps=each.fps) for name, each in cameras.items()
@@ -80,10 +65,6 @@ def _specs(cameras: Mapping[str, CameraConfig]) -> tuple[CameraSpec, ...]:
 
 
 def _fake(config: RunConfig) -> Parts:
-    if config.job.episodes is not None:
-        raise ConfigError(
-            "episodes: a fake robot has nothing to finish; expected null, with --duration instead"
-        )
     # Without a file its commands would be kept in memory, for a test to read.
     part = RobotPart("segue.testing.robots:make_fake_robot", {"log": os.devnull})
     return part, [_fake_camera(spec) for spec in _specs(config.robot.cameras)]

@@ -1,7 +1,7 @@
 """`segue run`: drives a robot with actions from a policy server.
 
 Reads the configuration, makes the run's folder, hands over to the client, and
-says in the end where the records lie. Everything that can be refused is refused
+says in the end what came of it and where the records lie. Everything that can be refused is refused
 before the robot moves.
 """
 
@@ -10,11 +10,13 @@ from __future__ import annotations
 import importlib.util
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from segue.cli.help import ASKING, Page
+from segue.config.robot import FakeRobotConfig
 from segue.config.run import RunConfig
-from segue.errors import ConfigError
+from segue.errors import ConfigError, SpecMismatch
 from segue.tools.records import RunFolder
 
 PAGE = Page(
@@ -26,6 +28,8 @@ PAGE = Page(
     ),
     config=RunConfig,
 )
+
+_FITS_FAKE = "a fake robot fits `segue serve --policy.path=builtin:scripted@30`"
 
 
 def main(argv: Sequence[str]) -> int:
@@ -40,32 +44,64 @@ def main(argv: Sequence[str]) -> int:
     if ASKING.intersection(argv):
         print(PAGE.text())
         return 0
-    from segue.cli import build
-    from segue.cli.console import Console
-    from segue.config.dump import to_yaml
     from segue.config.load import load_run
-    from segue.tools.records import make_run_folder
 
     loaded = load_run(argv)
     for note in loaded.notes:
         print(f"segue run: {note}", file=sys.stderr)
-    config = loaded.config
+    with loaded.blaming_flags():
+        return _run(loaded.config)
+
+
+def _run(config: RunConfig) -> int:
+    from segue.cli import build
+    from segue.cli.console import Console
+    from segue.cli.parts import robot_and_cameras
+    from segue.cli.result import end_sentence, result_line
+    from segue.tools.records import make_run_folder
+
     draws = config.output.debug_visualize_queue_size
     if draws and importlib.util.find_spec("matplotlib") is None:
         raise ConfigError("debug_visualize_queue_size: true needs matplotlib: pip install 'segue[report]'")
+    parts = robot_and_cameras(config)
+    made = config.output.output_dir is None or not config.output.output_dir.exists()
     folder = make_run_folder(config.output.output_dir, datetime.now())
-    folder.config.write_text(to_yaml(config), encoding="utf-8")
+    _write_config(folder, config)
     console = Console("segue run")
     try:
-        outcome = build.run(config, folder.path, console)
+        outcome = build.run(config, parts, folder.path, console)
+    except SpecMismatch as error:
+        if isinstance(config.robot, FakeRobotConfig):
+            raise SpecMismatch([*error.differences, _FITS_FAKE]) from error
+        raise
     finally:
         console.close()
         if draws and folder.queue.exists():
             _draw(folder, config.execution.strategy)
-        print(f"segue run: records in {folder.path}", flush=True)
-    ended = f"{outcome.reason}: {outcome.detail}" if outcome.detail else outcome.reason
-    print(f"segue run: {ended}", file=sys.stderr if outcome.exit_code else sys.stdout)
+        if folder.summary.exists():
+            print(f"segue run: records in {folder.path}", flush=True)
+        elif made:
+            _take_back(folder)
+    if outcome.summary["ticks"]:
+        print(f"segue run: {result_line(outcome.summary)}", flush=True)
+    if outcome.exit_code:
+        print(f"segue run: {end_sentence(outcome, config)}", file=sys.stderr)
     return outcome.exit_code
+
+
+def _write_config(folder: RunFolder, config: RunConfig) -> None:
+    """Writes down what the run was told, less the folder: whoever repeats it wants another one."""
+    from segue.config.dump import to_yaml
+
+    again = replace(config, output=replace(config.output, output_dir=None))
+    folder.config.write_text(to_yaml(again), encoding="utf-8")
+
+
+def _take_back(folder: RunFolder) -> None:
+    """Removes the folder of a run that never began; one that holds more stays."""
+    if list(folder.path.iterdir()) == [folder.config]:
+        folder.config.unlink()
+        folder.path.rmdir()
 
 
 def _draw(folder: RunFolder, strategy: str) -> None:

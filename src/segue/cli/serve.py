@@ -71,4 +71,5 @@ def main(argv: Sequence[str]) -> int:
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="segue serve: %(message)s")
     for note in loaded.notes:
         print(f"segue serve: {note}", file=sys.stderr)
-    return build.serve(loaded.config, lambda ready: print(ready.line(), flush=True))
+    with loaded.blaming_flags():
+        return build.serve(loaded.config, lambda ready: print(ready.line(), flush=True))

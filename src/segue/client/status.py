@@ -8,11 +8,12 @@ when; printing is the command line's business.
 from __future__ import annotations
 
 from segue.client.messages import WAITING, Status
-from segue.core.watchdog import SafetyLevel
+from segue.core.watchdog import Cause, SafetyLevel
 
 REFRESH_S = 0.2
 _BAR_STEPS = 5  # planned actions per block of the bar
 _BAR_MOST = 20
+_ALL_IS_WELL = frozenset({Cause.FINE.value, Cause.STARTED.value, Cause.RESUMED.value})
 
 
 class StatusLine:
@@ -29,7 +30,7 @@ class StatusLine:
     def text(self, status: Status) -> str | None:
         """Returns the line to show now, or None when the last one will do."""
         shown = self._shown
-        changed = shown is None or _state(shown) != _state(status)
+        changed = shown is None or _differs(shown.level, status.level)
         due = self._refreshed and shown is not None and status.t_s - shown.t_s >= REFRESH_S
         if not changed and not due:
             return None
@@ -43,10 +44,18 @@ def status_text(status: Status) -> str:
     delay = "–" if status.delay_steps is None else str(status.delay_steps)
     return (
         f"{status.t_s:7.1f} s  {status.level:<8} queue {status.queue_steps:3d} {bar:<{_BAR_MOST // 2}} "
-        f"delay {delay:>2}  chunks {status.chunks:4d}  {status.why.replace('_', ' ')}"
-    )
+        f"delay {delay:>2}  chunks {status.chunks:4d}  {_why(status)}"
+    ).rstrip()
 
 
-def _state(status: Status) -> str:
-    # The pauses of `sync` come and go three times a second: not a change worth a line.
-    return SafetyLevel.RUN.name if status.level == WAITING else status.level
+def _differs(shown: str, level: str) -> bool:
+    # The first chunk ends the waiting, which is worth a line. The pauses of `sync`, three a
+    # second, are not: from RUN to WAITING nothing is shown, so there is no way back either.
+    return level not in ((shown, WAITING) if shown == SafetyLevel.RUN.name else (shown,))
+
+
+def _why(status: Status) -> str:
+    """Returns the cause in words; nothing when all is well, whatever brought that about."""
+    if status.level == SafetyLevel.RUN.name or status.why in _ALL_IS_WELL:
+        return ""
+    return status.why.replace("_", " ")

@@ -19,6 +19,7 @@ class Foreign:
     absent: Mapping[str, str] = field(default_factory=dict)
 
 
+_STRATEGIES = "say by --strategy how chunks are executed: rtc, async or sync"
 _LATER = "this is one of LeRobot's flags that Segue does not have yet"
 
 RUN = Foreign(
@@ -30,10 +31,13 @@ RUN = Foreign(
     absent={
         "device": "the policy runs at the server; choose there, by `segue serve --policy.device`",
         "display_data": f"{_LATER}; a run's records lie in --output_dir",
+        "inference.type": f"Segue has no such group of back ends; {_STRATEGIES}",
         "interpolation_multiplier": "set the rates: --fps for the steps, --control_hz for the robot",
         "policy.path": "`segue serve --policy.path` loads it; ask for it by --pretrained_name_or_path",
         "rename_map": f"{_LATER}; the cameras' names must be those that the policy asks for",
+        "robot.port": "real arms are not driven yet, so there is no port; --robot.type is sim_so101 or fake",
         "return_to_initial_position": "a run always ends with a slow move to the rest pose",
+        "strategy.type": f"Segue has no rollout strategies, it runs and records; {_STRATEGIES}",
         "use_torch_compile": f"{_LATER}; it would belong to `segue serve`",
         "verify_robot_cameras": "cameras are always checked against the policy at the handshake",
     },

@@ -8,8 +8,10 @@ LeRobot taught and that mean nothing here are taken with a note that says why.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, MutableMapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, Self, TypeVar
 
 from segue.config import lerobot
@@ -17,7 +19,7 @@ from segue.config.bench import BenchConfig
 from segue.config.demo import DemoConfig
 from segue.config.flags import pairs
 from segue.config.refusal import Refused, nearest, shown
-from segue.config.run import RunConfig
+from segue.config.run import RunConfig, idle_flags
 from segue.config.schema import Leaf, leaves, rooms
 from segue.config.serve import ServeConfig
 from segue.errors import ConfigError, UsageError
@@ -39,10 +41,30 @@ C = TypeVar("C", bound=Resolvable)
 
 @dataclass(frozen=True, slots=True)
 class Loaded(Generic[C]):
-    """A configuration, and what the user should be told about it, one line each."""
+    """A configuration, and where it came from.
+
+    Attributes:
+        notes: what the user should be told about it, one line each.
+        flags: the keys that were given as flags.
+    """
 
     config: C
     notes: tuple[str, ...] = ()
+    flags: frozenset[str] = frozenset()
+
+    @contextmanager
+    def blaming_flags(self) -> Iterator[None]:
+        """Turns a `ConfigError` that begins with the key of a flag into a `UsageError` about that flag.
+
+        What a room refuses later than the loader would otherwise end with the code of a wrong file.
+        """
+        try:
+            yield
+        except ConfigError as error:
+            keys = str(error).partition(":")[0].split(", ")
+            if isinstance(error, UsageError) or self.flags.isdisjoint(keys):
+                raise
+            raise UsageError(f"--{error}") from error
 
 
 def load_run(argv: Sequence[str]) -> Loaded[RunConfig]:
@@ -52,7 +74,8 @@ def load_run(argv: Sequence[str]) -> Loaded[RunConfig]:
         ConfigError: the file or a value in it is wrong.
         UsageError: a flag is wrong.
     """
-    return _load(RunConfig, argv, lerobot.RUN)
+    loaded = _load(RunConfig, argv, lerobot.RUN)
+    return replace(loaded, notes=loaded.notes + idle_flags(loaded.config, loaded.flags))
 
 
 def load_serve(argv: Sequence[str]) -> Loaded[ServeConfig]:
@@ -90,8 +113,9 @@ def _load(cls: type[C], argv: Sequence[str], foreign: lerobot.Foreign) -> Loaded
 
     known = {leaf.key: leaf for leaf in leaves(cls)}
     switches = {key for key, leaf in known.items() if leaf.field.base is bool}
-    flags = pairs(argv, switches)
-    path = next((text for key, text in reversed(flags) if key == FILE_FLAG), None)
+    flags = pairs(argv, switches | foreign.absent.keys())
+    _refuse_twice([key for key, _ in flags])
+    path = next((text for key, text in flags if key == FILE_FLAG), None)
     tree = {} if path is None else _read(path)
     taken = [key for key in foreign.ignored if tree.pop(key, None) is not None]
     notes = [f"{path}: {key} {foreign.ignored[key]}" for key in taken]
@@ -103,9 +127,16 @@ def _load(cls: type[C], argv: Sequence[str], foreign: lerobot.Foreign) -> Loaded
             _overlay(tree, key, _meaning(cls, key, text, known, foreign))
             from_flags.add(key)
     try:
-        return Loaded(parse(cls, tree).resolve(frozenset(_flat(tree))), tuple(notes))
+        config = parse(cls, tree).resolve(frozenset(_flat(tree)))
+        return Loaded(config, tuple(notes), frozenset(from_flags))
     except Refused as refused:
         raise _error(refused, from_flags, path, foreign) from None
+
+
+def _refuse_twice(keys: Sequence[str]) -> None:
+    for key, count in Counter(keys).items():
+        if count > 1:
+            raise UsageError(f"--{shown(key)}: given {count} times; expected once")
 
 
 def _meaning(cls: type, key: str, text: str, known: Mapping[str, Leaf], foreign: lerobot.Foreign) -> object:

@@ -73,10 +73,10 @@ def _missing(field: Field, key: str) -> Refused:
 def _value(field: Field, raw: object, key: str) -> object:
     variants, named = field.mark(Variants), field.mark(Named)
     if variants:
-        return _variant(variants.classes, raw, key)
+        return _variant(variants, raw, key)
     if named:
         maps = _names(raw, key, field)
-        return {name: _variant(named.classes, each, f"{key}.{name}") for name, each in maps}
+        return {name: _variant(named, each, f"{key}.{name}") for name, each in maps}
     if field.is_room:
         return parse(field.base, _map(raw, key), f"{key}.")
     return _leaf(field, raw, key)
@@ -90,14 +90,16 @@ def _names(raw: object, key: str, field: Field) -> list[tuple[str, object]]:
     return list(tree.items())
 
 
-def _variant(classes: Mapping[str, type], raw: object, key: str) -> object:
-    tree = _map(raw, key)
+def _variant(kinds: Variants | Named, raw: object, key: str) -> object:
+    tree, choices = _map(raw, key), ", ".join(kinds.classes)
     if TAG not in tree:
-        raise Refused(f"{key}.{TAG}", f"is required: one of {', '.join(classes)}")
+        raise Refused(f"{key}.{TAG}", f"is required: one of {choices}")
     tag = tree[TAG]
-    if not isinstance(tag, str) or tag not in classes:
-        raise Refused(f"{key}.{TAG}", f"expected one of {', '.join(classes)}", shown(tag))
-    return parse(classes[tag], tree, f"{key}.")
+    if not isinstance(tag, str) or tag not in kinds.classes:
+        expected = f"expected one of {choices}" if len(kinds.classes) > 1 else f"expected {choices}"
+        why = kinds.absent.get(tag) if isinstance(tag, str) else None
+        raise Refused(f"{key}.{TAG}", f"{expected}; {why}" if why else expected, shown(tag))
+    return parse(kinds.classes[tag], tree, f"{key}.")
 
 
 def _map(raw: object, key: str, expected: str = "a map such as {key: value}") -> Tree:

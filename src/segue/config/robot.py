@@ -32,14 +32,6 @@ class CameraConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class OpencvCameraConfig(CameraConfig):
-    """A camera of this host; beside a robot that is not real it stands for one of that robot's."""
-
-    type: Annotated[Literal["opencv"], Help("kind of camera")] = "opencv"
-    index_or_path: Annotated[Text, Help("number of the device, or its path")] = "0"
-
-
-@dataclass(frozen=True, kw_only=True)
 class SimCameraConfig(CameraConfig):
     """A camera that a simulated robot hands out."""
 
@@ -53,9 +45,16 @@ class FakeCameraConfig(CameraConfig):
     type: Annotated[Literal["fake"], Help("kind of camera")] = "fake"
 
 
+_OF_THIS_HOST = "cameras of this host are not supported yet"
 CAMERAS: Mapping[str, type[CameraConfig]] = MappingProxyType(
-    {"opencv": OpencvCameraConfig, "sim": SimCameraConfig, "fake": FakeCameraConfig}
+    {"sim": SimCameraConfig, "fake": FakeCameraConfig}
 )
+_FAKE_ALONE = Named(
+    {"fake": FakeCameraConfig},
+    {"opencv": _OF_THIS_HOST, "sim": "this robot is not simulated and has no camera of its own"},
+)
+# What the simulation shows; named here again so that --help need not load it.
+SIM_CAMERAS = ("top", "front", "wrist")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,9 +64,16 @@ class RobotConfig:
     id: Annotated[Text, Help("name of this robot, in records and at the server")] = "robot"
     cameras: Annotated[
         Mapping[str, CameraConfig],
-        Named(CAMERAS),
-        Help('such as "{front: {type: opencv, index_or_path: 0, width: 640, height: 480, fps: 30}}"'),
+        Named(CAMERAS, {"opencv": _OF_THIS_HOST}),
+        Help(
+            'such as "{front: {type: sim, width: 640, height: 480, fps: 30}}"; '
+            "sim_so101 without any brings its own three: top, front, wrist"
+        ),
     ] = field(default_factory=dict)
+
+    def camera_names(self) -> tuple[str, ...]:
+        """Returns the names of the cameras that the run will have."""
+        return tuple(self.cameras)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,14 +94,25 @@ class SimSo101Config(RobotConfig):
     type: Annotated[Literal["sim_so101"], Help("kind of robot")] = "sim_so101"
     belt: BeltOptions = field(default_factory=BeltOptions)
 
+    def camera_names(self) -> tuple[str, ...]:
+        """Returns the names of the configured cameras, or of the simulation's own when there are none."""
+        return tuple(self.cameras) or SIM_CAMERAS
+
 
 @dataclass(frozen=True, kw_only=True)
 class FakeRobotConfig(RobotConfig):
-    """A robot that goes where it is told at once, for rehearsals without an arm."""
+    """A robot that goes where it is told, for rehearsals; --policy.path=builtin:scripted@30 fits it."""
 
     type: Annotated[Literal["fake"], Help("kind of robot")] = "fake"
+    cameras: Annotated[Mapping[str, CameraConfig], _FAKE_ALONE, Help("drawn ones, of any name")] = field(
+        default_factory=dict
+    )
 
 
+_NOT_YET = "real arms are not driven yet"
 ROBOTS: Mapping[str, type[RobotConfig]] = MappingProxyType(
     {"sim_so101": SimSo101Config, "fake": FakeRobotConfig}
+)
+ABSENT_ROBOTS: Mapping[str, str] = MappingProxyType(
+    dict.fromkeys(("so100_follower", "so101_follower"), _NOT_YET)
 )

@@ -7,6 +7,7 @@ design's fault table for safety. Seconds here, nanoseconds in the rooms:
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal
 
@@ -24,8 +25,9 @@ from segue.config.constraints import (
     Steps,
     Text,
 )
-from segue.config.refusal import Refused
-from segue.config.robot import ROBOTS, RobotConfig
+from segue.config.refusal import Refused, shown
+from segue.config.robot import ABSENT_ROBOTS, ROBOTS, RobotConfig, SimCameraConfig, SimSo101Config
+from segue.config.robot import SIM_CAMERAS as OFFERED
 from segue.config.rtc import InferenceConfig, LerobotRtcConfig, RtcConfig, folded
 from segue.config.schema import Flat, Help, Variants
 
@@ -103,7 +105,7 @@ class RunConfig:
     """Everything that `segue run` can be told."""
 
     link: Annotated[LinkConfig, Flat()] = field(default_factory=LinkConfig)
-    robot: Annotated[RobotConfig, Variants(ROBOTS)]
+    robot: Annotated[RobotConfig, Variants(ROBOTS, ABSENT_ROBOTS)]
     job: Annotated[JobConfig, Flat()] = field(default_factory=JobConfig)
     execution: Annotated[ExecutionConfig, Flat()] = field(default_factory=ExecutionConfig)
     rtc: RtcConfig = field(default_factory=RtcConfig)
@@ -142,11 +144,47 @@ def _strategy_folded(
 
 
 def _check(config: RunConfig) -> None:
-    execution, camera, cameras = config.execution, config.output.record_camera, config.robot.cameras
+    execution, camera, cameras = config.execution, config.output.record_camera, config.robot.camera_names()
     steps, most = execution.min_execution_steps, execution.actions_per_chunk
     if steps > most:
         raise Refused("min_execution_steps", f"expected at most actions_per_chunk={most}", str(steps))
     if execution.fps is not None and execution.fps > execution.control_hz:
         raise Refused("fps", f"expected at most control_hz={execution.control_hz:g}", f"{execution.fps:g}")
-    if camera and cameras and camera not in cameras:
-        raise Refused("record_camera", f"expected one of {', '.join(cameras)}", camera)
+    if camera is not None and camera not in cameras:
+        allowed = f"one of {', '.join(cameras)}" if cameras else "null, there are no cameras"
+        raise Refused("record_camera", f"expected {allowed}", shown(camera))
+    _check_robot(config.robot, config.job.episodes)
+
+
+def _check_robot(robot: RobotConfig, episodes: int | None) -> None:
+    for name, camera in robot.cameras.items():
+        if isinstance(camera, SimCameraConfig) and name not in OFFERED:
+            says = f"the simulation has no such camera; expected one of {', '.join(OFFERED)}, or type fake"
+            raise Refused(f"robot.cameras.{name}", says)
+    if episodes is None:
+        return
+    if not isinstance(robot, SimSo101Config):
+        says = "a fake robot has nothing to finish; expected null, with --duration instead"
+        raise Refused("episodes", says, str(episodes))
+    # On a belt each cube is an episode.
+    if robot.belt.max_cubes not in (None, episodes):
+        says = f"contradicts robot.belt.max_cubes={robot.belt.max_cubes}; give one of them"
+        raise Refused("episodes", says, str(episodes))
+
+
+def idle_flags(config: RunConfig, flags: Collection[str]) -> tuple[str, ...]:
+    """Returns a note for each of `flags` that the configured strategy does not use.
+
+    Args:
+        config: resolved.
+        flags: keys that were given as flags; those of a file may be defaults that were written down.
+    """
+    strategy = config.execution.strategy
+    idle = []
+    if strategy != "rtc":
+        idle += [
+            f for f in flags if f.startswith(("rtc.", "inference.rtc.")) and f != "inference.rtc.enabled"
+        ]
+    if strategy != "async":
+        idle += [f for f in flags if f == "aggregate_fn_name"]
+    return tuple(f"--{flag} changes nothing: --strategy={strategy} does not use it" for flag in sorted(idle))

@@ -39,16 +39,23 @@ class Flat:
 
 @dataclass(frozen=True, slots=True)
 class Variants:
-    """Marks a room that is one of several dataclasses, chosen by its key ``type``."""
+    """Marks a room that is one of several dataclasses, chosen by its key ``type``.
+
+    Attributes:
+        classes: by the value of ``type``.
+        absent: values that users bring along and that are not here, with half a sentence each.
+    """
 
     classes: Mapping[str, type]
+    absent: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """Marks a map from names to variants."""
+    """Marks a map from names to variants; attributes as those of `Variants`."""
 
     classes: Mapping[str, type]
+    absent: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,9 @@ from segue.robots.belt_model import CAMERA_NAMES, scene_mjcf
 from segue.robots.engine import RENDERING, mujoco
 from segue.robots.scene import Scene, SceneReader
 
-_PATIENCE_NS = 10 * NS_PER_S  # for the robot's process to make the scene, and then to fill it
+# For the robot's process to make the scene, and then to fill it. Short, because nobody can break
+# it off: `LatestFrame` opens a camera again and again, and is stopped in between.
+_PATIENCE_NS = NS_PER_S // 10
 _POLL_NS = 10 * NS_PER_MS
 # Two threads that set up the driver at the same time disturb each other.
 _DRIVER = threading.Lock()
@@ -55,7 +57,7 @@ class SimCamera:
         return f"<SimCamera {self.spec} number={self._last.number if self._last else 0}>"
 
     def open(self) -> None:
-        """Finds the scene; waits up to ten seconds for a robot that is still being started.
+        """Finds the scene; waits a tenth of a second for a robot that is being started.
 
         Raises:
             RobotFault: there is no scene.
@@ -74,7 +76,7 @@ class SimCamera:
         """Waits until the next picture is due and returns it; the last one again if nothing has moved on.
 
         Raises:
-            RobotFault: not open, nothing was ever published, or the host cannot draw.
+            RobotFault: not open, nothing published yet, or the host cannot draw.
         """
         reader = self._reader
         if reader is None:
@@ -102,7 +104,7 @@ class SimCamera:
         give_up_ns = self._clock.now_ns() + _PATIENCE_NS
         while (scene := reader.latest()) is None:
             if self._clock.now_ns() >= give_up_ns:
-                raise RobotFault(f"scene {self._scene_name} stays empty: is the robot running?")
+                raise RobotFault(f"scene {self._scene_name} is empty: is the robot running?")
             self._clock.sleep_until(self._clock.now_ns() + _POLL_NS)
         return scene
 

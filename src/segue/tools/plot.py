@@ -1,8 +1,9 @@
 """The queue and the delay of several runs over time, one row each, drawn with matplotlib.
 
-All rows share their axes, so that a shorter queue looks shorter. Times without
-an action are shaded, and told apart by pattern as well as by colour; colours
-are from Okabe and Ito's palette, which most colour-blind people can tell apart.
+All rows share their axes, so that a shorter queue looks shorter. Times that are
+not as they should be are shaded: without an action, held, or about to be. They
+are told apart by pattern as well as by colour; those of the curves are from Okabe
+and Ito's palette, which most colour-blind people can tell apart.
 """
 
 from __future__ import annotations
@@ -26,9 +27,9 @@ DPI = 130
 
 @dataclass(frozen=True, slots=True)
 class Shade:
-    """How a time without an action is drawn."""
+    """How a time at one of some levels is drawn."""
 
-    level: str
+    levels: tuple[str, ...]
     label: str
     colour: str
     hatch: str
@@ -40,9 +41,12 @@ class Shade:
         return {"facecolor": face, "edgecolor": edge, "hatch": self.hatch, "linewidth": 0.9}
 
 
+_HELD = (SafetyLevel.HOLD.name, SafetyLevel.FAULT.name, SafetyLevel.PARK.name)
 SHADES = (
-    Shade(WAITING, "waiting for a chunk (start, or the pause of sync)", "#bdbdbd", ""),
-    Shade(SafetyLevel.STARVED.name, "starved: ran dry while moving", "#D55E00", "////"),
+    Shade((WAITING,), "waiting for a chunk (start, or the pause of sync)", "#bdbdbd", ""),
+    Shade((SafetyLevel.DEGRADED.name,), "degraded: requests fail", "#fbf3b5", ""),
+    Shade((SafetyLevel.STARVED.name,), "starved: ran dry while moving", "#D55E00", "////"),
+    Shade(_HELD, "held (or parked)", "#7f6fb0", "\\\\"),
 )
 
 
@@ -63,7 +67,7 @@ def queue_plot(run_dirs: Mapping[str, Path], png: Path) -> Path:
         # Built without pyplot: no global figure, no window system.
         figure = Figure(figsize=(13, 1.2 + 1.85 * len(traces)), layout="constrained")
         FigureCanvasAgg(figure)
-        axes = figure.subplots(len(traces), 2, sharex="all", sharey="col", squeeze=False, width_ratios=(3, 2))
+        axes = figure.subplots(len(traces), 2, sharex="all", sharey="col", squeeze=False)
         for row, name, colour in zip(axes, folders, _colours(len(folders)), strict=True):
             _draw(row, traces[name], colour)
             row[0].set_title(name, loc="left", fontsize=12, fontweight="bold", color=INK)
@@ -77,7 +81,7 @@ def queue_plot(run_dirs: Mapping[str, Path], png: Path) -> Path:
 def _draw(row: Sequence[Axes], trace: QueueTrace, colour: str) -> None:
     queue, delay = row
     for shade in SHADES:
-        for begin, end in trace.spans(shade.level):
+        for begin, end in (span for level in shade.levels for span in trace.spans(level)):
             for axis in row:
                 axis.axvspan(begin, end, **shade.style)
     queue.fill_between(trace.t_s, trace.queue_steps, step="post", color=colour, alpha=0.25, linewidth=0)
@@ -86,11 +90,12 @@ def _draw(row: Sequence[Axes], trace: QueueTrace, colour: str) -> None:
 
 
 def _without_action(folder: RunFolder) -> str:
-    """Returns how many ticks had no action; nothing when the run was killed before it could say."""
+    """Returns how many ticks had no action of a plan; nothing when the run was killed before it could say."""
     if not folder.summary.exists():
         return ""
     summary = read_summary(folder)
-    return f"ticks without an action: {summary['waiting_ticks']} waiting, {summary['starved_ticks']} starved"
+    kinds = ("waiting", "starved", "held")
+    return "ticks without an action: " + ", ".join(f"{summary[f'{kind}_ticks']} {kind}" for kind in kinds)
 
 
 def _dress(figure: Any, axes: Any, traces: Sequence[QueueTrace]) -> None:

@@ -38,6 +38,13 @@ def test_what_robots_share_comes_before_what_one_of_them_has() -> None:
     assert "--robot.type  one of sim_so101, fake  [required]" in text
 
 
+def test_the_cameras_of_the_simulation_are_said() -> None:
+    """Who gives no cameras learns which there will be, and no kind is offered that is not there."""
+    text = RUN.text()
+    assert "sim_so101 without any brings its own three: top, front, wrist" in text
+    assert "opencv" not in text
+
+
 def test_lines_fit_a_wide_terminal() -> None:
     """No line is longer than 140 characters."""
     assert max(len(line) for page in (RUN, SERVE, DEMO) for line in page.text().splitlines()) <= 140

@@ -75,6 +75,14 @@ def test_version_and_usage(capsys: pytest.CaptureFixture[str]) -> None:
     assert "run, serve, demo, bench" in capsys.readouterr().err
 
 
+def test_help_may_come_first_and_a_slip_is_set_right(capsys: pytest.CaptureFixture[str]) -> None:
+    """`segue help run` is run's own page, and a verb nearly right is proposed."""
+    assert main(["help", "run"]) == 0
+    assert capsys.readouterr().out.startswith("segue run: ")
+    assert main(["rum"]) == 64
+    assert "did you mean run?" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_has_help(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Each verb explains itself and its flags."""

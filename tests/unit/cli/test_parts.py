@@ -9,11 +9,9 @@ import pytest
 from segue.cli.parts import robot_and_cameras
 from segue.client.plan import RobotPart
 from segue.config import load_run
-from segue.errors import ConfigError
 
 pytest.importorskip("mujoco")
 SIM = "--robot.type=sim_so101"
-CAMERAS = "--robot.cameras={front: {type: opencv, width: 320}}"
 
 
 def test_the_simulated_robot_hands_out_its_own_cameras() -> None:
@@ -29,7 +27,7 @@ def test_a_robot_made_in_another_process_is_the_one_configured() -> None:
         SIM,
         "--seed=7",
         "--robot.belt.speed_m_s=0.05",
-        "--robot.cameras={front: {type: opencv, width: 320}}",
+        "--robot.cameras={front: {type: sim, width: 320}}",
     ]
     part, cameras = robot_and_cameras(load_run(argv).config)
     travelled = RobotPart(part.factory, json.loads(json.dumps(part.settings)))
@@ -39,15 +37,9 @@ def test_a_robot_made_in_another_process_is_the_one_configured() -> None:
     assert (part.settings["seed"], part.settings["belt"]) == (7, {"speed_m_s": 0.05})
 
 
-def test_a_camera_that_the_simulation_lacks_is_refused() -> None:
-    """The refusal lists the cameras that there are."""
-    with pytest.raises(ConfigError, match=r"side.*top, front, wrist"):
-        robot_and_cameras(load_run([SIM, "--robot.cameras={side: {type: sim}}"]).config)
-
-
 def test_a_fake_robot_takes_fake_cameras_of_any_name() -> None:
-    """A rehearsal without an arm keeps the cameras of the real command, drawn instead of filmed."""
-    argv = ["--robot.type=fake", "--robot.cameras={side: {type: opencv, width: 64, height: 48}}"]
+    """A rehearsal without an arm has the cameras that it was told, drawn."""
+    argv = ["--robot.type=fake", "--robot.cameras={side: {type: fake, width: 64, height: 48}}"]
     part, (camera,) = robot_and_cameras(load_run(argv).config)
     assert (camera.spec.name, camera.spec.width) == ("side", 64)
     camera.open()
@@ -62,11 +54,3 @@ def test_episodes_are_cubes_on_the_belt() -> None:
     """--episodes lets that many cubes come, and the simulated run ends after the last."""
     part, _ = robot_and_cameras(load_run([SIM, "--episodes=3"]).config)
     assert part.settings["belt"] == {"max_cubes": 3}
-
-
-def test_episodes_that_nobody_can_count_are_refused() -> None:
-    """Episodes of a robot that finishes nothing, or that contradict the belt, are refused with the key."""
-    with pytest.raises(ConfigError, match="episodes: a fake robot"):
-        robot_and_cameras(load_run(["--robot.type=fake", "--episodes=3"]).config)
-    with pytest.raises(ConfigError, match="episodes: 3 contradicts"):
-        robot_and_cameras(load_run([SIM, "--episodes=3", "--robot.belt.max_cubes=4"]).config)

@@ -14,8 +14,8 @@ from segue.wire.records import Encoding
 def test_every_flag_of_a_run_reaches_its_room(tmp_path: Path) -> None:
     """Nothing that can be set is lost on the way to the client."""
     argv = """
-        --robot.type=fake --robot.id=left --server_address=h:1 --pretrained_name_or_path=p --seed=4 --fps=20
-        --image_encoding=raw --image_quality=50 --strategy=async --actions_per_chunk=40 --task=lift
+        --robot.type=sim_so101 --robot.id=left --server_address=h:1 --pretrained_name_or_path=p --seed=4
+        --fps=20 --image_encoding=raw --image_quality=50 --strategy=async --actions_per_chunk=40 --task=lift
         --chunk_size_threshold=0.25 --min_execution_steps=8 --aggregate_fn_name=average --control_hz=50
         --duration=1.5 --rtc.prefix_end=9 --rtc.max_weight=2 --rtc.schedule=ones --rtc.mode=trained
         --rtc.jacobian=identity --safety.max_action_age_s=3 --safety.on_link_loss=stop_now

@@ -11,11 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from segue.cli import build
 from segue.cli.children import Child
+from segue.cli.result import result_line
 from segue.cli.run import main
 from segue.cli.serve import READY
 from segue.config import load_run
-from segue.errors import ConfigError, UsageError
+from segue.errors import SegueError, SpecMismatch, UsageError
 from segue.tools.records import RunFolder, read_events, read_queue, read_summary
 
 RUN = ("run", "--robot.type=fake", "--task=wave", "--actions_per_chunk=50")
@@ -50,6 +52,7 @@ def test_a_run_leaves_its_records_and_repeats_from_them(tmp_path: Path, address:
     assert finished(run) == 0, run.said()
     summary = read_summary(folder)
     assert summary["exit_reason"] == "done"
+    assert result_line(summary) in run.said()
     assert summary["chunks"] >= 1
     assert "chunk" in {event["event"] for event in read_events(folder)}
     assert read_queue(folder).t_s
@@ -57,6 +60,7 @@ def test_a_run_leaves_its_records_and_repeats_from_them(tmp_path: Path, address:
         assert path.stat().st_size > 0
 
     again = RunFolder(tmp_path / "again")
+    assert load_run([f"--config_path={folder.config}"]).config.output.output_dir is None
     words = ("run", f"--config_path={folder.config}", f"--output_dir={again.path}")
     run = Child("again", words, tmp_path / "again.log", {})
     assert finished(run) == 0, run.said()
@@ -75,6 +79,7 @@ def test_ctrl_c_ends_a_run_with_130(tmp_path: Path, address: str) -> None:
     while time.monotonic() < moving and not (folder.queue.exists() and ",RUN," in folder.queue.read_text()):
         time.sleep(0.05)
     assert run.end(signal.SIGINT, 30) == 130, run.said()
+    assert "segue run: stopped by SIGINT after " in run.said()
     assert read_summary(folder)["exit_reason"] == "signalled"
 
 
@@ -86,6 +91,8 @@ def test_no_server_ends_with_69_before_anything_moves(tmp_path: Path) -> None:
     run = Child("run", words, tmp_path / "run.log", {})
     assert finished(run) == 69, run.said()
     assert "127.0.0.1:9" in run.said()
+    assert "records in" not in run.said()
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_picture_that_cannot_be_drawn_is_refused_at_the_start(
@@ -93,13 +100,54 @@ def test_a_picture_that_cannot_be_drawn_is_refused_at_the_start(
 ) -> None:
     """Without matplotlib the wish for a picture is refused before the robot moves."""
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match=r"debug_visualize_queue_size.*segue\[report\]"):
+    with pytest.raises(UsageError, match=r"--debug_visualize_queue_size.*segue\[report\]"):
         main(["--robot.type=fake", "--debug_visualize_queue_size", f"--output_dir={tmp_path / 'run'}"])
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_wrong_flag_leaves_no_folder(tmp_path: Path) -> None:
     """What is refused leaves nothing behind."""
-    with pytest.raises(UsageError):
-        main(["--robot.type=fake", "--fps=-1", f"--output_dir={tmp_path / 'run'}"])
+    for flag in ("--fps=-1", "--record_camera=front", "--episodes=3"):
+        with pytest.raises(UsageError):
+            main(["--robot.type=fake", flag, f"--output_dir={tmp_path / 'run'}"])
     assert list(tmp_path.iterdir()) == []
+
+
+def refuse(monkeypatch: pytest.MonkeyPatch, error: SegueError) -> None:
+    def run(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(build, "run", run)
+
+
+def test_a_run_that_never_began_leaves_what_it_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A folder made for nothing goes again; one that was there stays, with all that is in it."""
+    refuse(monkeypatch, SegueError("no"))
+    there = tmp_path / "there"
+    there.mkdir()
+    (there / "notes.txt").write_text("mine")
+    for folder in (there, tmp_path / "new"):
+        with pytest.raises(SegueError):
+            main(["--robot.type=fake", f"--output_dir={folder}"])
+    assert list(tmp_path.iterdir()) == [there]
+    assert (there / "notes.txt").read_text() == "mine"
+    assert "records in" not in capsys.readouterr().out
+
+
+def test_a_full_folder_given_by_a_flag_is_a_wrong_flag(tmp_path: Path) -> None:
+    """The records of another run are not touched, and the flag is blamed."""
+    (tmp_path / "summary.json").write_text("{}")
+    with pytest.raises(UsageError, match=r"--output_dir: .*another folder"):
+        main(["--robot.type=fake", f"--output_dir={tmp_path}"])
+    assert [path.name for path in tmp_path.iterdir()] == ["summary.json"]
+
+
+def test_a_fake_robot_at_another_policy_is_told_what_fits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The refusal of a rehearsal names the policy that it needs."""
+    refuse(monkeypatch, SpecMismatch(["camera top is missing"]))
+    with pytest.raises(SpecMismatch, match=r"camera top is missing; .*builtin:scripted@30"):
+        main(["--robot.type=fake", f"--output_dir={tmp_path / 'run'}"])

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pytest
+
 from segue.client.messages import Status
 from segue.client.status import StatusLine, status_text
 
@@ -28,6 +30,27 @@ def test_on_a_terminal_it_is_refreshed_five_times_a_second_at_most() -> None:
     line = StatusLine(refreshed=True)
     shown = [line.text(at(k * 0.01)) for k in range(1000)]
     assert 45 <= sum(text is not None for text in shown) <= 51
+
+
+def test_the_first_chunk_is_a_change_of_state() -> None:
+    """Waiting and what ends it are a line each, so that a healthy run is seen to run."""
+    line = StatusLine(refreshed=False)
+    shown = [line.text(at(k * 0.1, "WAITING" if k < 5 or k % 3 else "RUN")) for k in range(30)]
+    assert [text.split()[2] for text in shown if text] == ["WAITING", "RUN"]
+
+
+@pytest.mark.parametrize(
+    ("level", "why", "ends_with"),
+    [
+        ("RUN", "resumed", "chunks    3"),
+        ("WAITING", "started", "chunks    3"),
+        ("WAITING", "request_failed", "request failed"),
+        ("HOLD", "link_lost", "link lost"),
+    ],
+)
+def test_a_cause_is_said_only_of_what_is_wrong(level: str, why: str, ends_with: str) -> None:
+    """When all is well nothing stands where the cause would, least of all that of an earlier trouble."""
+    assert status_text(Status(1.0, level, 0, None, 3, why)).endswith(ends_with)
 
 
 def test_the_pauses_of_sync_are_no_change_of_state() -> None:

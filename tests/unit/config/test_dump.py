@@ -18,7 +18,7 @@ from segue.config.dump import to_yaml
         ["--robot.type=fake"],
         [
             "--robot.type=sim_so101", "--robot.belt.speed_m_s=0.05", "--task=null", "--robot.id=1e3",
-            "--robot.cameras={front: {type: opencv, index_or_path: 0}, top: {type: sim, fps: 15}}",
+            "--robot.cameras={front: {type: fake, width: 64}, top: {type: sim, fps: 15}}",
             "--duration=60", "--output_dir=some/where", "--fps=29.97",
         ],
         ["--robot.type=fake", "--inference.rtc.execution_horizon=12", "--inference.rtc.mode=TRAINED"],

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from segue.config import load_demo, load_run, load_serve
-from segue.config.robot import OpencvCameraConfig, SimSo101Config
+from segue.config.robot import SimCameraConfig, SimSo101Config
 from segue.errors import ConfigError, UsageError
 
 SIM = "--robot.type=sim_so101"
@@ -31,7 +31,7 @@ def test_a_lerobot_command_line_loads_unchanged() -> None:
         "--server_address=127.0.0.1:8080",
         SIM,
         "--robot.id=my_arm",
-        "--robot.cameras={ front: {type: opencv, index_or_path: 2, width: 320, height: 240, fps: 15}}",
+        "--robot.cameras={ front: {type: sim, width: 320, height: 240, fps: 15}}",
         "--task=lift the cubes",
         "--policy_type=smolvla",
         "--pretrained_name_or_path=builtin:belt",
@@ -45,16 +45,14 @@ def test_a_lerobot_command_line_loads_unchanged() -> None:
     loaded = load_run(argv)
     config = loaded.config
     assert config.robot.id == "my_arm"
-    assert config.robot.cameras == {
-        "front": OpencvCameraConfig(index_or_path="2", width=320, height=240, fps=15.0)
-    }
+    assert config.robot.cameras == {"front": SimCameraConfig(width=320, height=240, fps=15.0)}
     assert config.job.task == "lift the cubes"
     assert config.job.pretrained_name_or_path == "builtin:belt"
     assert (config.execution.actions_per_chunk, config.execution.chunk_size_threshold) == (40, 0.7)
     assert config.execution.aggregate_fn_name == "latest_only"
     assert config.output.debug_visualize_queue_size is True
     noted = [note.split()[0] for note in loaded.notes]
-    assert noted == ["--policy_type", "--policy_device", "--client_device"]
+    assert noted == ["--policy_type", "--policy_device", "--client_device", "--aggregate_fn_name"]
 
 
 def test_values_may_follow_an_equals_sign_or_a_space() -> None:
@@ -108,7 +106,34 @@ def test_text_stays_text_whatever_yaml_would_make_of_it(tmp_path: Path) -> None:
         ([SIM, "fps=3"], ["fps=3", "--key=value"]),
         ([SIM, "--display_data=true"], ["--display_data", "LeRobot's", "--output_dir"]),
         ([SIM, "--robot.cameras={front: {type: opencv"], ["--robot.cameras", "YAML", "line 1"]),
-        ([SIM, "--robot.cameras={front: {type: webcam}}"], ["--robot.cameras.front.type=webcam", "opencv"]),
+        (
+            [SIM, "--robot.cameras={front: {type: webcam}}"],
+            ["--robot.cameras.front.type=webcam", "sim, fake"],
+        ),
+        (
+            [SIM, "--robot.cameras={front: {type: opencv, index_or_path: 0}}"],
+            ["--robot.cameras.front.type=opencv", "one of sim, fake", "not supported yet"],
+        ),
+        (
+            ["--robot.type=fake", "--robot.cameras={front: {type: opencv}}"],
+            ["--robot.cameras.front.type=opencv", "expected fake", "not supported yet"],
+        ),
+        (
+            ["--robot.type=fake", "--robot.cameras={front: {type: sim}}"],
+            ["--robot.cameras.front.type=sim", "expected fake", "not simulated"],
+        ),
+        ([SIM, "--robot.cameras={side: {type: sim}}"], ["--robot.cameras.side", "top, front, wrist"]),
+        ([SIM, "--record_camera=side"], ["--record_camera=side", "one of top, front, wrist"]),
+        (["--robot.type=fake", "--record_camera=front"], ["--record_camera=front", "no cameras"]),
+        (["--robot.type=fake", "--episodes=3"], ["--episodes=3", "a fake robot", "--duration"]),
+        ([SIM, "--episodes=3", "--robot.belt.max_cubes=4"], ["--episodes=3", "robot.belt.max_cubes=4"]),
+        (["--robot.type=so101_follower"], ["=so101_follower", "sim_so101, fake", "real arms"]),
+        (["--robot.type=so100_follower"], ["=so100_follower", "sim_so101, fake", "real arms"]),
+        ([SIM, "--robot.port=/dev/ttyACM0"], ["--robot.port", "real arms", "sim_so101"]),
+        ([SIM, "--inference.type=rtc"], ["--inference.type", "--strategy", "rtc, async or sync"]),
+        ([SIM, "--strategy.type=base"], ["--strategy.type", "--strategy", "rtc, async or sync"]),
+        ([SIM, "--display_data"], ["--display_data", "LeRobot's", "--output_dir"]),
+        ([SIM, "--fps=20", "--task=a", "--fps=30"], ["--fps", "given 2 times"]),
         ([SIM, "--robot.cameras={front: {type: sim, widht: 3}}"], ["front.widht", "did you mean width?"]),
         ([SIM, "--robot.cameras={'a b': {type: sim}}"], ["a b", "letters"]),
         (["--robot.type=fake", "--robot.belt={}"], ["--robot.belt", "no such key", "cameras, id, type"]),
@@ -138,6 +163,9 @@ def test_a_wrong_flag_is_refused_with_key_and_what_is_allowed(argv: list[str], p
         ("robot: {type: fake}\nfps: [1]\n", ["fps: ['1']", "a number"]),
         ("robot: {type: fake}\ndisplay_data: true\n", ["display_data", "LeRobot's"]),
         ("fps: 30\n", ["robot.type", "sim_so101, fake"]),
+        ("robot: {type: so101_follower, port: /dev/ttyACM0}\n", ["robot.type: so101_follower", "real arms"]),
+        ("robot: {type: fake, cameras: {a: {type: opencv}}}\n", ["robot.cameras.a.type: opencv", "fake"]),
+        ("robot: {type: sim_so101}\nrecord_camera: side\n", ["record_camera: side", "top, front, wrist"]),
         ("- a\n- b\n", ["a map of keys and values"]),
         ("a: [\n", ["not valid YAML", "line 2"]),
         ("[" * 5000, ["YAML"]),
@@ -204,3 +232,39 @@ def test_the_demo_has_a_configuration_too() -> None:
     assert load_demo(["--duration=20"]).config.duration == 20
     with pytest.raises(UsageError, match="--duration=1: expected a number from 5 to 3600"):
         load_demo(["--duration=1"])
+
+
+@pytest.mark.parametrize(
+    ("argv", "idle"),
+    [
+        (["--strategy=async", "--rtc.max_weight=3"], ["--rtc.max_weight"]),
+        (["--strategy=sync", "--inference.rtc.execution_horizon=12"], ["--inference.rtc.execution_horizon"]),
+        (["--strategy=sync", "--aggregate_fn_name=average"], ["--aggregate_fn_name"]),
+        (["--aggregate_fn_name=average", "--rtc.max_weight=3"], ["--aggregate_fn_name"]),
+        (["--inference.rtc.enabled=false", "--aggregate_fn_name=average"], []),
+    ],
+)
+def test_a_flag_that_the_strategy_does_not_use_is_noted(argv: list[str], idle: list[str]) -> None:
+    """What changes nothing is taken, with a note that names flag and strategy."""
+    loaded = load_run([SIM, *argv])
+    assert [note.split()[0] for note in loaded.notes] == idle
+    assert all(f"--strategy={loaded.config.execution.strategy}" in note for note in loaded.notes)
+
+
+def test_a_file_that_holds_everything_is_loaded_without_notes(tmp_path: Path) -> None:
+    """Defaults that a run wrote down are nobody's mistake."""
+    path = tmp_path / "config.yaml"
+    path.write_text("robot: {type: fake}\nstrategy: sync\naggregate_fn_name: average\nrtc: {max_weight: 5}\n")
+    assert load_run([f"--config_path={path}"]).notes == ()
+
+
+def test_a_late_refusal_of_a_flag_is_a_wrong_flag() -> None:
+    """What a room refuses is blamed on the flag that said it, and else on whoever did."""
+    loaded = load_serve(["--port=0", "--policy.path=builtin:none"])
+    with pytest.raises(UsageError, match=r"^--policy\.path: unknown"), loaded.blaming_flags():
+        raise ConfigError("policy.path: unknown")
+    with pytest.raises(UsageError, match=r"^--host, port: taken"), loaded.blaming_flags():
+        raise ConfigError("host, port: taken")
+    with pytest.raises(ConfigError) as caught, loaded.blaming_flags():
+        raise ConfigError("policy.device: not here")
+    assert caught.value.exit_code == 78

@@ -8,7 +8,7 @@ import annotated_types as at
 import pytest
 
 from segue.config import DemoConfig, RunConfig, ServeConfig
-from segue.config.robot import CAMERAS, ROBOTS
+from segue.config.robot import CAMERAS, ROBOTS, SIM_CAMERAS
 from segue.config.rtc import JacobianName, ModeName, RtcConfig, ScheduleName
 from segue.config.run import AggregateName, OnLinkLossName, SafetyConfig, StrategyName
 from segue.config.schema import TAG, Leaf, allowed, leaves, rooms
@@ -16,6 +16,7 @@ from segue.core.merge import AGGREGATIONS
 from segue.core.types import Guidance, Jacobian, RtcMode, Schedule, Strategy
 from segue.core.watchdog import OnLinkLoss
 from segue.core.watchdog import SafetyConfig as CoreSafetyConfig
+from segue.robots.belt_model import CAMERA_NAMES
 
 ALL = [leaf for config in (RunConfig, ServeConfig, DemoConfig) for leaf in leaves(config)]
 
@@ -83,3 +84,8 @@ def test_a_variant_is_listed_under_its_own_name(table: dict[str, type]) -> None:
     """The key of each table is the `type` of the dataclass behind it."""
     for name, cls in table.items():
         assert getattr(cls(), TAG) == name
+
+
+def test_the_simulation_s_cameras_are_named_right() -> None:
+    """The names that help and checks know are those that the simulation has."""
+    assert SIM_CAMERAS == CAMERA_NAMES

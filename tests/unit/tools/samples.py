@@ -65,6 +65,7 @@ def summary(rows: list[Any]) -> dict[str, Any]:
         "tick_hz": 99.98,
         "starved_ticks": levels.count("STARVED"),
         "waiting_ticks": levels.count("WAITING"),
+        "held_ticks": levels.count("HOLD") + levels.count("PARK"),
         "chunks": 131,
         "skipped_steps": 1298,
         "dropped_chunks": 1,

@@ -23,6 +23,15 @@ def orange(path: Path) -> int:
     return int((red - blue > 60).sum())
 
 
+def violet(path: Path) -> int:
+    """Counts the pixels that are more blue than green, as only a held time is."""
+    import numpy as np
+    from PIL import Image
+
+    red, green, blue = np.moveaxis(np.asarray(Image.open(path).convert("RGB")).astype(int), 2, 0)
+    return int(((blue - green > 20) & (red > green)).sum())
+
+
 def test_each_run_gets_a_row_of_the_same_size(tmp_path: Path) -> None:
     """More runs make a taller picture, not smaller rows."""
     from PIL import Image
@@ -60,3 +69,15 @@ def test_importing_the_report_costs_nothing() -> None:
         "sys.exit(any(m in sys.modules for m in ('matplotlib', 'imageio', 'PIL')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
+
+
+def test_held_times_are_shaded_and_counted(tmp_path: Path) -> None:
+    """Holding and parking are drawn in a colour of their own, and their ticks are in the caption."""
+    pictures = {}
+    for level in ("RUN", "HOLD", "PARK"):
+        folder = write_run(tmp_path / level, Model(), seconds=1)
+        rows = [f"{k / 100},{0},{level if k > 300 else 'RUN'},10" for k in range(600)]
+        folder.queue.write_text("t_s,queue_steps,level,delay_steps\n" + "\n".join(rows) + "\n")
+        pictures[level] = violet(queue_plot({"run": folder.path}, tmp_path / f"{level}.png"))
+    assert pictures["HOLD"] > pictures["RUN"] + 10_000
+    assert pictures["PARK"] > pictures["RUN"] + 10_000

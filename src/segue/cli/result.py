@@ -1,0 +1,64 @@
+"""What a run came to, in one line, and why it ended early, in one sentence.
+
+The numbers are those of `summary.json` that a person asks for first; the rest
+stays in the file. Nothing is counted or judged here.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Mapping
+from typing import Any
+
+from segue.client.launch import Outcome
+from segue.config.run import RunConfig
+from segue.core.facts import ExitReason
+
+_SIGNALLED = 128
+_WORDS: Mapping[str, str] = {
+    ExitReason.LINK_LOST: "no answer from {server} for {offline:g} s; ended",
+    ExitReason.CAMERA: "no pictures for {blind:g} s; ended",
+    ExitReason.ROBOT: "the robot failed",
+    ExitReason.OTHER_POLICY: "{server} changed its policy; ended",
+    ExitReason.REFUSED: "{server} turned this robot away",
+    ExitReason.BAD_CHUNKS: "too many chunks in a row from {server} were rejected; ended",
+}
+
+
+def result_line(summary: Mapping[str, Any]) -> str:
+    """Returns the numbers of a run, such as ``0 starved ticks, 12 chunks, delay p50 10 steps``.
+
+    Args:
+        summary: as in summary.json; cubes and delay are left out where there were none.
+    """
+    parts = [f"{summary['starved_ticks']} starved ticks", f"{summary['chunks']} chunks"]
+    if summary["cubes_offered"] is not None:
+        parts.insert(0, f"{summary['successes']} of {summary['cubes_offered']} cubes lifted")
+    delay = summary["delay_steps"]["p50"]
+    if delay is not None:
+        parts.append(f"delay p50 {delay:g} steps")
+    return ", ".join(parts)
+
+
+def end_sentence(outcome: Outcome, config: RunConfig) -> str:
+    """Returns why the run ended with a code other than 0.
+
+    Args:
+        outcome: of the run.
+        config: resolved; has the address and the limits.
+    """
+    ticks, hz = outcome.summary["ticks"], outcome.summary["tick_hz"]
+    when = f"after {ticks / hz:.1f} s" if isinstance(ticks, int) and isinstance(hz, float) else "at the start"
+    sentence = f"{_cause(outcome, config)} {when}"
+    return f"{sentence}: {outcome.detail}" if outcome.detail else sentence
+
+
+def _cause(outcome: Outcome, config: RunConfig) -> str:
+    if outcome.reason == ExitReason.SIGNALLED:
+        return f"stopped by {signal.Signals(outcome.exit_code - _SIGNALLED).name}"
+    words = _WORDS.get(outcome.reason, f"ended as {outcome.reason}")
+    return words.format(
+        server=f"the server at {config.link.server_address}",
+        offline=config.safety.offline_limit_s,
+        blind=config.safety.camera_limit_s,
+    )
