@@ -19,6 +19,7 @@ from segue.config.serve import ServeConfig
 
 if TYPE_CHECKING:
     from segue.client.launch import Outcome
+    from segue.client.plan import RobotPart
     from segue.client.recorder import Reporter
 
 SIGNALLED = 128
@@ -66,7 +67,19 @@ def run(config: RunConfig, parts: Parts, directory: Path, reporter: Reporter) ->
     from segue.client import launch
 
     robot, cameras = parts
-    return launch.run(run_plan(config, directory), robot, cameras, reporter)
+    try:
+        return launch.run(run_plan(config, directory), robot, cameras, reporter)
+    finally:
+        _tidy(robot)
+
+
+def _tidy(robot: RobotPart) -> None:
+    """Takes away a simulated robot's scene: its own process cannot, if it was killed."""
+    scene = robot.settings.get("scene")
+    if scene is not None:
+        from segue.robots.scene import forget_scene
+
+        forget_scene(scene)
 
 
 def _device(config: ServeConfig) -> str:

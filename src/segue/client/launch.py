@@ -178,6 +178,4 @@ def _outcome(plan: RunPlan, side: LinkSide, ended: Ended) -> Outcome:
     summary |= json.loads(ended.body) | side.facts()
     side.files.summary(summary)
     detail = ended.detail if refusal is None else str(refusal)
-    if detail:
-        side.say(detail)
     return Outcome(code, ended.reason, detail, summary, plan.output.directory)

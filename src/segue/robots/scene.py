@@ -42,6 +42,11 @@ def scene_name() -> str:
     return f"segue_{secrets.token_hex(6)}"
 
 
+def forget_scene(name: str) -> None:
+    """Takes away a page whose writer is gone; one that is not there is no error."""
+    _path(name).unlink(missing_ok=True)
+
+
 @dataclass(frozen=True, slots=True)
 class Scene:
     """One snapshot.
@@ -102,7 +107,7 @@ class SceneWriter:
         if not self._closed:
             self._closed = True
             self._page.close()
-            _path(self.name).unlink(missing_ok=True)
+            forget_scene(self.name)
 
 
 class SceneReader:

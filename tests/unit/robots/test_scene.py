@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from segue.errors import LocalProtocolError, RobotFault
-from segue.robots.scene import SceneReader, SceneWriter, scene_name
+from segue.robots.scene import SceneReader, SceneWriter, forget_scene, scene_name
 
 ROW = 64
 
@@ -132,3 +132,13 @@ def test_a_spawned_process_sees_only_whole_scenes(writer: SceneWriter) -> None:
     assert whole
     assert snapshots > 1
     assert watcher.exitcode == 0
+
+
+def test_a_page_whose_writer_was_killed_can_be_taken_away() -> None:
+    """Forgetting a scene removes its page, and forgetting it twice is no error."""
+    name = scene_name()
+    SceneWriter(name).publish(1, np.zeros(4))
+    forget_scene(name)
+    with pytest.raises(RobotFault, match="no scene"):
+        SceneReader(name)
+    forget_scene(name)
