@@ -59,7 +59,9 @@ plan = RunPlan(
 cameras = [FakeCamera(CameraSpec(name, 480, 640)) for name in ("front", "wrist")]
 robot = RobotPart(wish["factory"], {"log": str(folder / "commands")})
 try:
-    sys.exit(launch.run(plan, robot, cameras, Terminal()).exit_code)
+    outcome = launch.run(plan, robot, cameras, Terminal())
+    print(outcome.detail)
+    sys.exit(outcome.exit_code)
 except SegueError as error:
     print(error)
     sys.exit(error.exit_code)
