@@ -137,8 +137,9 @@ def test_two_robots_of_the_same_name_do_not_disturb_each_other() -> None:
     """A robot's id is a label: a second robot with the same one gets a session of its own."""
     sessions = table()
     ids = [sessions.open(handshake(), SPEC, 0).session_id for _ in range(2)]
-    for session_id in ids:
-        sessions.admit(context(session_id), request(), 1)
+    admitted = [sessions.admit(context(session_id), request(), 1).session_id for session_id in ids]
+    assert admitted == ids
+    assert len(sessions) == len(set(ids)) == 2
 
 
 def test_a_closed_session_is_forgotten() -> None:
