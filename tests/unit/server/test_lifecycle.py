@@ -66,8 +66,10 @@ def test_a_stop_says_so_first_and_lets_what_is_in_flight_finish() -> None:
     server = PolicyServer(ServerConfig(port=0), policy)
     client = Client(server.start())
     sessions = [client.open().session_id for _ in range(8)]
-    calls = [client.stub.Infer.future(client.message(s), timeout=WAIT_S) for s in sessions]
+    # One alone first: two that come together would share a batch, and fewer would wait.
+    calls = [client.stub.Infer.future(client.message(sessions[0]), timeout=WAIT_S)]
     assert policy.began.acquire(timeout=WAIT_S)
+    calls += [client.stub.Infer.future(client.message(s), timeout=WAIT_S) for s in sessions[1:]]
     until(lambda: len(server._worker._batcher) == 7)
     stopper = threading.Thread(target=server.stop)
     stopper.start()
