@@ -120,5 +120,7 @@ def test_a_bell_rung_without_end_or_after_the_end_does_nothing(rings: int) -> No
     bell = Bell()
     for _ in range(rings):
         bell.ring()
+    assert select.select([bell], [], [], 0)[0] == [bell]
     bell.close()
     bell.ring()
+    assert bell.fileno() == -1
