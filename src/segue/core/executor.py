@@ -59,6 +59,7 @@ class _Session:
     after_handshake: bool = True
     fresh_chunk: bool = False
     begun_since_merge: int = 0
+    overdue: int = 0  # deadlines that passed since the forecast last learnt anything
     ending: ExitReason | None = None
     tick: int = -1
     applied: FloatArray | None = None
@@ -149,6 +150,8 @@ class ChunkExecutor:
         cancelled = self._cancel(number or None)
         if number and cancelled is None:
             return  # of a request that was given up or answered before
+        if number and self.troubles.camera is not None:
+            return  # without pictures there was nothing to send, which says nothing about the link
         self._miss(now_ns, cancelled.number if cancelled else 0, cause)
 
     def receive(self, chunk: ActionChunk) -> None:
@@ -221,7 +224,7 @@ class ChunkExecutor:
             self._refuse(now_ns, asked, reason)
             return reason
         cold = chunk.cold or asked.after_handshake
-        delay_steps = None if cold else self.forecast.observe(now_ns - asked.requested_ns)
+        delay_steps = None if cold else self._learn(now_ns - asked.requested_ns)
         self.troubles.bad_chunks = self.troubles.misses = 0
         self.troubles.lost_since_ns = None
         session.after_handshake = False
@@ -236,6 +239,11 @@ class ChunkExecutor:
         fact = ChunkTaken(chunk, merged, asked.forecast_steps, delay_steps, round_trip, len(self.queue))
         self._mail.events.append(fact)
         return None
+
+    def _learn(self, round_trip_ns: int) -> int:
+        """Tells the forecast, and returns the round trip in steps."""
+        self._session.overdue = 0
+        return self.forecast.observe(round_trip_ns)
 
     def _refuse(self, now_ns: int, asked: Outstanding, reason: DropReason) -> None:
         """Notes what an awaited but useless answer says: of the policy, or that there was none in time."""
@@ -255,6 +263,7 @@ class ChunkExecutor:
     def _expire(self, now_ns: int) -> None:
         missed = self.scheduler.expire(now_ns)
         if missed is not None:
+            self._session.overdue += 1
             self._miss(now_ns, missed.number, "deadline")
 
     def _cancel(self, number: int | None = None) -> Outstanding | None:
@@ -284,10 +293,14 @@ class ChunkExecutor:
             last = self._session.applied if self._session.applied is not None else self.motion.sent
             self.motion.hold_at(last, tick, safety.hold_ramp_ns / NS_PER_S)
         elif change.after is SafetyLevel.PARK:
-            rest = self.config.rest_pose if self.config.rest_pose is not None else self.motion.sent
-            self.motion.park_at(rest, tick, safety.park_ns / NS_PER_S)
+            self.motion.park_at(self._rest(), tick, safety.park_ns / NS_PER_S)
         elif change.before in (SafetyLevel.HOLD, SafetyLevel.PARK):
             self.motion.resume(tick, safety.resume_ramp_ns / NS_PER_S)
+
+    def _rest(self) -> FloatArray:
+        """Returns where PARK goes; an arm that never moved lies well where its owner put it."""
+        rest = self.config.rest_pose
+        return self.motion.sent if rest is None or not self.queue.counts.executed else rest
 
     def _facts(self, now_ns: int, boundary: bool) -> Facts:
         captured, asked = self.queue.next_captured_ns(), self.scheduler.outstanding
@@ -359,7 +372,7 @@ class ChunkExecutor:
         safety = self.config.safety
         if self._session.after_handshake:
             return safety.first_deadline_ns(self._session.warm_inference_ns)
-        return safety.request_deadline_ns(self.forecast.time_ns, self.age_limit_ns)
+        return safety.request_deadline_ns(self.forecast.time_ns, self.age_limit_ns, self._session.overdue)
 
     def _begin(self) -> PlannedAction | None:
         if self.watchdog.level >= SafetyLevel.HOLD or not len(self.queue):

@@ -16,6 +16,9 @@ from types import MappingProxyType
 
 NS_PER_S = 1_000_000_000
 
+BAD_CHUNKS_LIMIT = 3
+MISSES_UNTIL_LOST = 2
+
 
 class SafetyLevel(IntEnum):
     """How well things are, from best to worst."""
@@ -80,9 +83,18 @@ class SafetyConfig:
         natural = int(horizon * NS_PER_S / action_hz) + 2 * forecast_ns
         return natural if self.max_action_age_ns is None else min(natural, self.max_action_age_ns)
 
-    def request_deadline_ns(self, forecast_ns: int, age_limit_ns: int) -> int:
-        """Returns how long to wait for a reply: 2 x forecast between 500 ms and the age limit."""
-        return min(max(2 * forecast_ns, self.min_deadline_ns), age_limit_ns)
+    def request_deadline_ns(self, forecast_ns: int, age_limit_ns: int, overdue: int = 0) -> int:
+        """Returns how long to wait for a reply: 2 x forecast between 500 ms and the age limit.
+
+        Args:
+            forecast_ns: the delay forecast.
+            age_limit_ns: an answer that comes later could not be used.
+            overdue: deadlines that passed since the forecast last learnt anything. As many as lose
+                the link double the wait: a server that became slower than its deadline would
+                otherwise miss every one, and the forecast would never hear of it.
+        """
+        patience = 2 ** min(overdue // MISSES_UNTIL_LOST, 16)
+        return min(max(2 * forecast_ns, self.min_deadline_ns) * patience, age_limit_ns)
 
     def first_deadline_ns(self, warm_inference_ns: int) -> int:
         """Returns how long to wait for the first reply after a handshake, which may be a cold one."""
@@ -135,9 +147,6 @@ class Facts:
     asked_age_ns: int | None
     age_limit_ns: int
 
-
-BAD_CHUNKS_LIMIT = 3
-MISSES_UNTIL_LOST = 2
 
 # From a level, the demanded level is taken when it is listed; otherwise the level stays.
 # RUN in the row of HOLD and PARK is taken with a fresh chunk only (see `Watchdog.update`).

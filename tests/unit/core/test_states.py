@@ -328,3 +328,50 @@ def test_waiting_is_the_start_and_the_pause_of_sync_only(strategy: Strategy) -> 
     dry = {r.state for r in d.rows if 4 <= r.tick <= 7}
     assert dry == ({"RUN"} if strategy is Strategy.SYNC else {"STARVED"})
     assert d.level is SafetyLevel.HOLD
+
+
+def test_a_server_that_became_slower_than_its_deadline_is_waited_for_in_the_end() -> None:
+    """When every answer takes 1.3 s instead of 0.3 s the deadlines grow until one is met and learnt from."""
+    d = Driver.with_plan(config_of(rule=RequestRule(horizon=40, threshold=1.0, min_execution_steps=1)), 40, 0.3)
+    pending, seen, lost = None, 0, False
+    for _ in range(300):
+        d.tick()
+        if lost and not d.executor.troubles.misses % 2:  # the link process dials anew
+            d.open()
+        lost = d.executor.troubles.lost_since_ns is not None
+        if len(d.requests) > seen:
+            seen, pending = len(d.requests), (d.next_tick + 13, d.requests[-1])
+        if pending is not None and d.next_tick >= pending[0]:
+            d.reply("b", 40, pending[1])
+            pending = None
+    assert d.executor.forecast.steps == 14
+    assert d.level is SafetyLevel.RUN
+    assert [d.requests[-1].deadline_ns - d.requests[-1].requested_ns] == [2800 * MS]
+
+
+def test_a_request_without_a_picture_is_no_miss() -> None:
+    """A request that failed because a camera did says nothing of the link; a broken link still does."""
+    d = running()
+    while d.executor.scheduler.outstanding is None:
+        d.tick()
+    d.executor.camera_failed(d.now_ns, "front: unplugged")
+    d.executor.request_failed(d.now_ns, d.requests[-1].number, "front: unplugged")
+    d.tick()
+    assert d.executor.troubles.misses == 0
+    assert d.changes() == [("RUN", "DEGRADED", "camera")]
+    lose(d)
+    assert d.executor.troubles.misses == 2
+
+
+def test_an_arm_that_never_moved_is_left_where_it_is() -> None:
+    """A run that is stopped before its first action parks where the arm lies; after one it goes to rest."""
+    config = config_of(control_hz=100.0, spec=SPEC, rule=LONG, rest_pose=REST)
+    d = Driver(config, np.array([25.0, 3.0]))
+    d.open()
+    d.tick(3)
+    d.executor.stop(ExitReason.SIGNALLED)
+    until(d, SafetyLevel.PARK)
+    while d.tick().exit is None:
+        continue
+    assert {tuple(t.action) for t in d.ticks} == {(25.0, 3.0)}
+    assert d.last.exit is ExitReason.SIGNALLED

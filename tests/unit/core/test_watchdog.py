@@ -240,6 +240,14 @@ def test_the_deadline_is_twice_the_forecast_within_bounds(
     assert CONFIG.request_deadline_ns(forecast_ms * MS, age_limit_ms * MS) == deadline_ms * MS
 
 
+@pytest.mark.parametrize(
+    ("overdue", "deadline_ms"), [(0, 500), (1, 500), (2, 1000), (3, 1000), (4, 2000), (8, 5000)]
+)
+def test_losing_the_link_by_deadlines_doubles_them(overdue: int, deadline_ms: int) -> None:
+    """Each two deadlines that passed in vain double the next, up to the age limit."""
+    assert CONFIG.request_deadline_ns(100 * MS, 5 * SECOND, overdue) == deadline_ms * MS
+
+
 @pytest.mark.parametrize(("warm_ms", "deadline_ms"), [(0, 2000), (600, 2000), (700, 2100), (5000, 15000)])
 def test_the_first_deadline_after_a_handshake(warm_ms: int, deadline_ms: int) -> None:
     """The first request gets max(2 s, 3 x declared warm inference)."""
