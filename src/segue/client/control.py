@@ -1,7 +1,7 @@
 """The control process: a fresh interpreter that owns the robot, and nothing that could hold it up.
 
-It is started with two socket numbers, is told which robot to make, answers with
-that robot's spec, and once the link has a session is told the plan: then it
+It is started with two sockets and the page of its pulse, is told which robot to
+make, answers with that robot's spec, and once the link has a session is told the plan: then it
 connects, takes real-time scheduling where it is granted, and ticks until the
 end. It never imports grpc, a JPEG library or the configuration: whatever those
 do to memory, threads or signals happens in another process, and if that one
@@ -25,6 +25,7 @@ from segue.client.loop import ControlLoop, Parts
 from segue.client.mailbox import Mailbox
 from segue.client.messages import Begin, Ended, Hello, Make
 from segue.client.plan import ControlPlan, RobotPart, from_json, to_json
+from segue.client.pulse import Pulse
 from segue.clock import SystemClock
 from segue.core.facts import ExitReason
 from segue.errors import SegueError
@@ -32,6 +33,7 @@ from segue.errors import SegueError
 _POLL_S = 0.1
 _LAST_WORD_TIMEOUT_S = 2.0
 _BUG = 70
+_NOT_ASKED = "real-time scheduling was not asked for"
 
 M = TypeVar("M", Make, Begin)
 
@@ -43,23 +45,26 @@ class _NeverBegun(Exception):
 
 
 def main() -> None:
-    """Runs the control process; its two arguments are inherited sockets, to the link and to the recorder."""
+    """Runs the control process.
+
+    Its arguments are inherited descriptors: the sockets to link and recorder, and the pulse's page.
+    """
     link, records = (Mailbox(socket.socket(fileno=int(number))) for number in sys.argv[1:3])
-    stop = StopSwitch()
+    stop, pulse = StopSwitch(), Pulse(int(sys.argv[3]))
     with signals_to(stop.ask):
-        ended = live(link, records, stop)
+        ended = live(link, records, stop, pulse)
         say_last(records, ended)
     sys.exit(ended.exit_code)
 
 
-def live(link: Mailbox, records: Mailbox, stop: StopSwitch) -> Ended:
+def live(link: Mailbox, records: Mailbox, stop: StopSwitch, pulse: Pulse) -> Ended:
     """Waits for robot and plan, carries the plan out, and returns how it ended; never raises."""
     try:
         part = from_json(RobotPart, _next(Make, link, stop).body)
         robot = part.make()
         link.put(Hello(to_json(robot.spec)))
         plan = from_json(ControlPlan, _next(Begin, link, stop).body)
-        ending = drive(plan, Parts(SystemClock(), robot, link, records, stop), in_real_time=True)
+        ending = drive(plan, Parts(SystemClock(), robot, link, records, stop, pulse), in_process=True)
     except _NeverBegun:
         ending = Ending(ExitReason.SIGNALLED if stop.asked else ExitReason.LINK_LOST, stop.signal)
     except SegueError as error:
@@ -70,24 +75,25 @@ def live(link: Mailbox, records: Mailbox, stop: StopSwitch) -> Ended:
     return ended_as(ending)
 
 
-def drive(plan: ControlPlan, parts: Parts, in_real_time: bool) -> Ending:
+def drive(plan: ControlPlan, parts: Parts, in_process: bool) -> Ending:
     """Connects the robot, ticks until the end, and disconnects.
 
     Args:
         plan: what to do.
         parts: what to do it with; the robot is not connected yet.
-        in_real_time: also takes this thread into the real-time class and stops garbage collection,
-            which is for a process that does nothing else.
+        in_process: this process does nothing else: its garbage is collected between ticks, and it
+            takes the real-time class if the plan wants that.
     """
     try:
         parts.robot.connect()
-        if not in_real_time:
+        if not in_process:
             return ControlLoop(parts, plan).run()
         loop = ControlLoop(replace(parts, between=realtime.collect_garbage), plan)
-        loop.note_scheduling(realtime.take_realtime())
+        loop.note_scheduling(realtime.take_realtime() if plan.execution.realtime else _NOT_ASKED)
         realtime.freeze_garbage()
         return loop.run()
     finally:
+        parts.pulse.rest()
         parts.robot.disconnect()
 
 

@@ -27,6 +27,7 @@ from segue.client.mailbox import mailbox_pair
 from segue.client.messages import Ended
 from segue.client.plan import ControlPlan, RobotPart, RunPlan
 from segue.client.process import ControlProcess
+from segue.client.pulse import Pulse
 from segue.client.recorder import Reporter, Silent
 from segue.client.stats import RunStats, Summary
 from segue.clock import NS_PER_S, SystemClock
@@ -105,7 +106,7 @@ def _run(plan: RunPlan, robot: RobotPart, cameras: Sequence[Camera], reporter: R
             side.record(control.records)
             if settled is not None:
                 control.begin(settled)
-                side.serve(control.link)
+                side.serve(control.link, control.pulse, settled)
             else:
                 control.link.close()
             code = control.wait(lambda: _patience_s(settled, stop.asked, side.over))
@@ -136,16 +137,18 @@ def run_threaded(
     stop = stop or StopSwitch()
     link, link_side = mailbox_pair()
     records, records_side = mailbox_pair()
+    pulse = Pulse()
     with LinkSide(plan, cameras, reporter or Silent()) as side:
         settled = side.open(robot.spec, stop)
         side.record(records_side)
         if settled is not None:
-            side.serve(link_side)
-            parts = Parts(SystemClock(), robot, link, records, stop)
-            say_last(records, ended_as(drive(settled, parts, in_real_time=False)))
+            side.serve(link_side, pulse, settled)
+            parts = Parts(SystemClock(), robot, link, records, stop, pulse)
+            say_last(records, ended_as(drive(settled, parts, in_process=False)))
             link.close()
         records.close()
         ended = side.finish()
+    pulse.close()
     return _outcome(plan, side, ended or _stopped(stop))
 
 

@@ -25,6 +25,7 @@ from segue.client.mailbox import Mailbox, mailbox_pair
 from segue.client.messages import Ended
 from segue.client.pictures import Pictures
 from segue.client.plan import ControlPlan, RunPlan, advice, settle
+from segue.client.pulse import Pulse, PulseWatch, silent_after_ns
 from segue.client.recorder import Recorder, Reporter, RunFiles
 from segue.client.video import VideoLog
 from segue.clock import NS_PER_MS, NS_PER_S, SystemClock
@@ -56,7 +57,7 @@ class LinkSide:
         self._dialer: Dialer | None = None
         self._recorder: Recorder | None = None
         self._diary, self._diary_end = mailbox_pair()
-        self._link: _LinkThread | None = None
+        self._threads: _Threads | None = None
         _check_recorded(plan.output.record_camera, list(self._cameras))
 
     def __repr__(self) -> str:
@@ -81,12 +82,12 @@ class LinkSide:
     @property
     def refusal(self) -> SegueError | None:
         """Why the server turned us away in mid-run; None when it did not."""
-        return self._link.link.refusal if self._link is not None else None
+        return self._threads.link.refusal if self._threads is not None else None
 
     @property
     def over(self) -> bool:
         """Whether the link was started and has ended, for whatever reason."""
-        return self._link is not None and self._link.over
+        return self._threads is not None and self._threads.over
 
     def open(self, spec: RobotSpec, stop: StopSwitch) -> ControlPlan | None:
         """Dials until a session is open, and returns what the control loop is to do; None when stopped.
@@ -126,16 +127,25 @@ class LinkSide:
         self._recorder = Recorder((control, self._diary_end), self.files, self._reporter)
         self._recorder.start()
 
-    def serve(self, mailbox: Mailbox) -> None:
-        """Starts the link on a thread of its own; `mailbox` is shared with the control loop."""
+    def serve(self, mailbox: Mailbox, pulse: Pulse, settled: ControlPlan) -> None:
+        """Starts the link, and the watch over the control loop, on threads of their own.
+
+        Args:
+            mailbox: shared with the control loop.
+            pulse: of the control loop.
+            settled: what the control loop was told.
+        """
         dialer, plan = self._dialer, self._plan.link
         if dialer is None or dialer.session is None:
             raise LocalProtocolError("serve before open")
         pictures = Pictures(self._cameras, plan.encoding, plan.quality)
         diary = Diary(self._diary, self._plan.context.robot_id, "link")
         parts = LinkParts(mailbox, dialer, pictures, diary, self._clock, plan.backoff)
-        self._link = _LinkThread(Link(parts), dialer.session, list(self._cameras.values()), self._video())
-        self._link.start()
+        limit_ns = silent_after_ns(settled.execution.control_hz)
+        watch = PulseWatch(pulse, limit_ns, self._clock, self._tell_pulse)
+        cameras = list(self._cameras.values())
+        self._threads = _Threads(Link(parts), dialer.session, cameras, self._video(), watch)
+        self._threads.start()
 
     def say(self, text: str) -> None:
         """Passes a sentence on to the person at the terminal."""
@@ -143,8 +153,8 @@ class LinkSide:
 
     def finish(self) -> Ended | None:
         """Ends link and recorder, and returns the control loop's last words; None when there were none."""
-        if self._link is not None:
-            self._link.stop()
+        if self._threads is not None:
+            self._threads.stop()
         self._diary.close()
         if self._recorder is None:
             return None
@@ -180,6 +190,20 @@ class LinkSide:
             self._clock.sleep_until(dialer.due_ns)
         return None
 
+    def _tell_pulse(self, silence_ns: int, again: bool) -> None:
+        """Says that the control loop fell silent, or ticks again; runs on the watch's thread."""
+        silence_ms = silence_ns / NS_PER_MS
+        # A diary of its own: its lines are counted on this thread.
+        diary = Diary(self._diary, self._plan.context.robot_id, "pulse")
+        event = "control_ticks_again" if again else "control_silent"
+        diary.write(event, self._clock.now_ns(), {"silent_ms": round(silence_ms, 3)})
+        if again:
+            diary.say(f"the control loop ticks again, after {silence_ms:.0f} ms")
+        else:
+            diary.say(
+                f"the control loop has not ticked for {silence_ms:.0f} ms: the arm keeps its last command"
+            )
+
     def _watched(self, camera: Camera) -> LatestFrame:
         slowest = int(_STALE_FRAMES * NS_PER_S / camera.spec.fps)
         stale_ns = max(self._plan.link.camera_age_ns, slowest)
@@ -194,20 +218,27 @@ class LinkSide:
         return VideoLog(camera, path, self._reporter.say)
 
 
-class _LinkThread:
-    """The link and the video, each on its thread."""
+class _Threads:
+    """The link, the video and the watch over the control loop, each on its thread."""
 
     def __init__(
-        self, link: Link, session: Session, cameras: Sequence[LatestFrame], video: VideoLog | None
+        self,
+        link: Link,
+        session: Session,
+        cameras: Sequence[LatestFrame],
+        video: VideoLog | None,
+        watch: PulseWatch,
     ) -> None:
         self.link = link
         self._session = session
         self._cameras = cameras
         self._video = video
+        self._watch = watch
         self._thread = threading.Thread(target=self._run, name="link", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
+        self._watch.start()
         if self._video is not None:
             self._video.start()
 
@@ -216,6 +247,7 @@ class _LinkThread:
         return self._thread.ident is not None and not self._thread.is_alive()
 
     def stop(self) -> None:
+        self._watch.stop()
         self.link.stop()
         self._thread.join(_JOIN_S)
         if self._video is not None:

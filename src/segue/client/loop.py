@@ -33,6 +33,7 @@ from segue.client.messages import (
 )
 from segue.client.pacing import Pacer, Turn
 from segue.client.plan import ControlPlan
+from segue.client.pulse import Pulse
 from segue.client.stats import Exchange, RunStats
 from segue.clock import NS_PER_MS, NS_PER_S, Clock
 from segue.core.executor import ChunkExecutor
@@ -63,6 +64,7 @@ class Parts:
         link: the mailbox shared with the link.
         records: the mailbox shared with the recorder.
         stop: says when somebody asks for the end.
+        pulse: shows that this loop ticks.
         between: called about once a second, in a pause between two ticks.
     """
 
@@ -71,6 +73,7 @@ class Parts:
     link: Mailbox
     records: Mailbox
     stop: StopSwitch = field(default_factory=StopSwitch)
+    pulse: Pulse = field(default_factory=Pulse)
     between: Callable[[], None] = _nothing
 
 
@@ -136,6 +139,7 @@ class ControlLoop:
         if tick.request is not None:
             self._ask(tick.request)
         self._move(tick.action, now_ns)
+        self._parts.pulse.beat(self._parts.clock.now_ns())
         self._note(tick, now_ns)
         if self._alone and tick.level is SafetyLevel.PARK:
             self.executor.stop(ExitReason.LINK_LOST)  # nobody is left who could dial

@@ -65,6 +65,7 @@ class ExecutionPlan:
         rule: when to ask; its horizon is `actions_per_chunk`, cut to the policy's own.
         aggregate: name of an aggregation, used by `async` only.
         duration_ns: orderly end after that time; None runs until told to stop.
+        realtime: the control process asks for real-time scheduling.
     """
 
     control_hz: float = 100.0
@@ -73,6 +74,7 @@ class ExecutionPlan:
     aggregate: str = "weighted_average"
     safety: SafetyConfig = field(default_factory=SafetyConfig)
     duration_ns: int | None = None
+    realtime: bool = True
 
 
 @dataclass(frozen=True, slots=True)

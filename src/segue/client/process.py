@@ -2,8 +2,8 @@
 
 It is a fresh interpreter in a session of its own: nothing of this process is
 forked into it (gRPC's threads would not survive that), a Ctrl-C reaches it only
-through us and so exactly once, and it outlives us if it must. The two sockets
-are all that it inherits.
+through us and so exactly once, and it outlives us if it must. Two sockets and
+the page of its pulse are all that it inherits.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from segue.client.ending import StopSwitch
 from segue.client.mailbox import Mailbox, socket_pair
 from segue.client.messages import Begin, Hello, Make
 from segue.client.plan import ControlPlan, RobotPart, from_json, to_json
+from segue.client.pulse import Pulse
 from segue.core.specs import RobotSpec
 from segue.errors import RobotFault
 
@@ -40,8 +41,9 @@ class ControlProcess:
         mine, its = socket_pair()
         my_records, its_records = socket_pair()
         self.link, self.records = Mailbox(mine), Mailbox(my_records)
+        self.pulse = Pulse()
         self._begun = False
-        self._process = _spawn(its, its_records)
+        self._process = _spawn(its, its_records, self.pulse)
         self.link.put(Make(to_json(robot)))
 
     def __repr__(self) -> str:
@@ -109,14 +111,15 @@ class ControlProcess:
         """Closes the mailboxes, which ends a process that has not begun; waits at most `timeout_s` for it."""
         self.link.close()
         self.records.close()
+        self.pulse.close()
         try:
             self._process.wait(timeout_s)
         except subprocess.TimeoutExpired:
             return  # it is bringing the arm to rest, and ends by itself
 
 
-def _spawn(link: socket.socket, records: socket.socket) -> subprocess.Popen[bytes]:
-    numbers = (link.fileno(), records.fileno())
+def _spawn(link: socket.socket, records: socket.socket, pulse: Pulse) -> subprocess.Popen[bytes]:
+    numbers = (link.fileno(), records.fileno(), pulse.descriptor)
     # -P: the folder that the run was started in must not shadow a module.
     words = [sys.executable, "-P", "-m", "segue.client.control", *map(str, numbers)]
     environment = {**_ENVIRONMENT, **os.environ}

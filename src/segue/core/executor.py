@@ -59,7 +59,6 @@ class _Session:
     after_handshake: bool = True
     fresh_chunk: bool = False
     begun_since_merge: int = 0
-    overdue: int = 0  # deadlines that passed since the forecast last learnt anything
     ending: ExitReason | None = None
     tick: int = -1
     applied: FloatArray | None = None
@@ -242,7 +241,7 @@ class ChunkExecutor:
 
     def _learn(self, round_trip_ns: int) -> int:
         """Tells the forecast, and returns the round trip in steps."""
-        self._session.overdue = 0
+        self.troubles.overdue = 0
         return self.forecast.observe(round_trip_ns)
 
     def _refuse(self, now_ns: int, asked: Outstanding, reason: DropReason) -> None:
@@ -263,7 +262,7 @@ class ChunkExecutor:
     def _expire(self, now_ns: int) -> None:
         missed = self.scheduler.expire(now_ns)
         if missed is not None:
-            self._session.overdue += 1
+            self.troubles.overdue += 1
             self._miss(now_ns, missed.number, "deadline")
 
     def _cancel(self, number: int | None = None) -> Outstanding | None:
@@ -372,7 +371,7 @@ class ChunkExecutor:
         safety = self.config.safety
         if self._session.after_handshake:
             return safety.first_deadline_ns(self._session.warm_inference_ns)
-        return safety.request_deadline_ns(self.forecast.time_ns, self.age_limit_ns, self._session.overdue)
+        return safety.request_deadline_ns(self.forecast.time_ns, self.age_limit_ns, self.troubles.overdue)
 
     def _begin(self) -> PlannedAction | None:
         if self.watchdog.level >= SafetyLevel.HOLD or not len(self.queue):

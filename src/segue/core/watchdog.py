@@ -93,7 +93,7 @@ class SafetyConfig:
                 the link double the wait: a server that became slower than its deadline would
                 otherwise miss every one, and the forecast would never hear of it.
         """
-        patience = 2 ** min(overdue // MISSES_UNTIL_LOST, 16)
+        patience = 1 << min(overdue // MISSES_UNTIL_LOST, 16)
         return min(max(2 * forecast_ns, self.min_deadline_ns) * patience, age_limit_ns)
 
     def first_deadline_ns(self, warm_inference_ns: int) -> int:
@@ -107,6 +107,7 @@ class Troubles:
 
     Attributes:
         misses: requests or dials that failed in a row.
+        overdue: deadlines that passed since the forecast last learnt anything.
         lost_since_ns: when the second miss in a row came; None while the link is good.
         bad_chunks: rejected chunks in a row.
         camera, robot: what failed, in words; None when nothing did.
@@ -116,6 +117,7 @@ class Troubles:
     """
 
     misses: int = 0
+    overdue: int = 0
     lost_since_ns: int | None = None
     bad_chunks: int = 0
     camera: str | None = None

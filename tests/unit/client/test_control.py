@@ -13,6 +13,7 @@ from segue.client.loop import Parts
 from segue.client.mailbox import Mailbox, mailbox_pair
 from segue.client.messages import Begin, Ended, Hello, Make, Message
 from segue.client.plan import RobotPart, from_json, to_json
+from segue.client.pulse import Pulse
 from segue.clock import SystemClock
 from segue.core.facts import ExitReason
 from segue.core.specs import RobotSpec
@@ -34,7 +35,9 @@ class Life:
         self.ended: list[Ended] = []
         for message in first:
             self.link.put(message)
-        self.thread = threading.Thread(target=lambda: self.ended.append(live(theirs, records, self.stop)))
+        self.thread = threading.Thread(
+            target=lambda: self.ended.append(live(theirs, records, self.stop, Pulse()))
+        )
         self.thread.start()
 
     def end(self) -> Ended:
@@ -91,12 +94,12 @@ def test_driving_connects_and_disconnects_whatever_happens() -> None:
     stop.ask()
     stop.ask()
     robot = FakeRobot()
-    ending = drive(control_plan(), Parts(SystemClock(), robot, link, records, stop), in_real_time=False)
+    ending = drive(control_plan(), Parts(SystemClock(), robot, link, records, stop), in_process=False)
     assert ending.reason is ExitReason.SIGNALLED
     assert not robot.connected
     broken = make_broken_robot()
     with pytest.raises(RobotFault):
-        drive(control_plan(), Parts(SystemClock(), broken, link, records, stop), in_real_time=False)
+        drive(control_plan(), Parts(SystemClock(), broken, link, records, stop), in_process=False)
     assert not broken.connected
 
 

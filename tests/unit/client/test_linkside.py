@@ -8,6 +8,7 @@ from segue.client.ending import StopSwitch
 from segue.client.linkside import LinkSide
 from segue.client.mailbox import mailbox_pair
 from segue.client.plan import ExecutionPlan, LinkPlan, OutputPlan, RunPlan
+from segue.client.pulse import Pulse
 from segue.client.recorder import Silent
 from segue.clock import NS_PER_S
 from segue.core.specs import CameraSpec
@@ -16,6 +17,7 @@ from segue.errors import ConfigError, LocalProtocolError
 from segue.testing.cameras import FakeCamera
 from segue.wire.records import Encoding, RequestContext
 from tests.unit.client.toyserver import ROBOT, ToyServer
+from tests.unit.client.world import control_plan
 
 
 class Listener(Silent):
@@ -62,7 +64,7 @@ def test_serving_before_opening_is_a_bug() -> None:
         LinkSide(plan_for("127.0.0.1:1"), [], Silent()) as side,
         pytest.raises(LocalProtocolError, match="before open"),
     ):
-        side.serve(mailbox)
+        side.serve(mailbox, Pulse(), control_plan())
 
 
 def test_a_camera_to_record_must_be_there() -> None:
