@@ -74,16 +74,17 @@ def _run(config: RunConfig) -> int:
         if isinstance(config.robot, FakeRobotConfig):
             raise SpecMismatch([*error.differences, _FITS_FAKE]) from error
         raise
+    else:
+        if outcome.summary["ticks"]:
+            console.say(result_line(outcome.summary))
     finally:
-        console.close()
         if draws and folder.queue.exists():
-            _draw(folder, config.execution.strategy)
+            console.say(_drawn(folder, config.execution.strategy))
         if folder.summary.exists():
-            print(f"segue run: records in {folder.path}", flush=True)
+            console.say(f"records in {folder.path}")
         elif made:
             _take_back(folder)
-    if outcome.summary["ticks"]:
-        print(f"segue run: {result_line(outcome.summary)}", flush=True)
+        console.close()
     if outcome.exit_code:
         print(f"segue run: {end_sentence(outcome, config)}", file=sys.stderr)
     return outcome.exit_code
@@ -104,7 +105,8 @@ def _take_back(folder: RunFolder) -> None:
         folder.path.rmdir()
 
 
-def _draw(folder: RunFolder, strategy: str) -> None:
+def _drawn(folder: RunFolder, strategy: str) -> str:
+    """Draws the queue, and returns a sentence that says where."""
     from segue.tools.report import queue_plot
 
-    print(f"segue run: queue drawn in {queue_plot({strategy: folder.path}, folder.plot)}")
+    return f"queue drawn in {queue_plot({strategy: folder.path}, folder.plot)}"

@@ -110,7 +110,7 @@ def _run(plan: RunPlan, robot: RobotPart, cameras: Sequence[Camera], reporter: R
             else:
                 control.link.close()
             code = control.wait(lambda: _patience_s(settled, stop.asked, side.over))
-            ended = side.finish() or Ended(_BUG, "crashed", f"the control process died ({code})", b"{}")
+            ended = side.finish() or _unheard(code, side.records_held_up)
             if code is None:
                 ended = Ended(_BUG, "stuck", _STUCK, ended.body)
     finally:
@@ -172,6 +172,18 @@ def _patience_s(settled: ControlPlan | None, asked: int, link_over: bool) -> flo
 def _stopped(stop: StopSwitch) -> Ended:
     """Returns the end of a run that was stopped before it began."""
     return ended_as(Ending(ExitReason.SIGNALLED, stop.signal))
+
+
+def _unheard(code: int | None, held_up: bool) -> Ended:
+    """Returns the end of a control process whose last words were not read.
+
+    Args:
+        code: its exit code; None when it was killed.
+        held_up: it may have had some, but the records wait for a disk or a pipe.
+    """
+    if code is not None and held_up:
+        return Ended(code, "unrecorded", "the records are held up by a disk or a pipe", b"{}")
+    return Ended(_BUG, "crashed", f"the control process died ({code})", b"{}")
 
 
 def _outcome(plan: RunPlan, side: LinkSide, ended: Ended) -> Outcome:

@@ -14,6 +14,8 @@ import select
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from google.protobuf.message import DecodeError
+
 from segue.client.channel import Call, CallFailed, Session, refused, reply_of
 from segue.client.dialer import Dialer, DialFailed
 from segue.client.diary import Diary
@@ -33,6 +35,7 @@ from segue.client.pictures import Pictures
 from segue.clock import NS_PER_MS, NS_PER_S, Clock
 from segue.core.facts import ExitReason
 from segue.core.link import Backoff, LinkEvent, LinkState
+from segue.core.slowlink import SlowLink, SlowLinkRule
 from segue.core.watchdog import MISSES_UNTIL_LOST
 from segue.errors import RobotFault, SegueError
 from segue.wire import policy_pb2 as pb
@@ -51,6 +54,7 @@ class LinkParts:
     Attributes:
         mailbox: shared with the control loop.
         backoff: between requests that fail at once.
+        slow_link: when pictures are made smaller.
     """
 
     mailbox: Mailbox
@@ -59,6 +63,7 @@ class LinkParts:
     diary: Diary
     clock: Clock
     backoff: Backoff = field(default_factory=Backoff)
+    slow_link: SlowLinkRule = field(default_factory=SlowLinkRule)
 
 
 @dataclass(slots=True)
@@ -74,10 +79,17 @@ class _Flight:
 
 @dataclass(slots=True)
 class _Trouble:
-    """What went wrong lately: deadlines missed in a row, failures in a row, and a report held back."""
+    """What went wrong lately.
+
+    Attributes:
+        missed, failed: deadlines and requests in a row.
+        stale: sessions in a row that the server did not know.
+        held: a report held back.
+    """
 
     missed: int = 0
     failed: int = 0
+    stale: int = 0
     held: Failed | None = None
     held_until_ns: int = 0
 
@@ -91,6 +103,7 @@ class Link:
         self._bell = Bell()
         self._flight: _Flight | None = None
         self._trouble = _Trouble()
+        self._slow_link = SlowLink(parts.slow_link)
         self._camera_fault: str | None = None
         self._look_ns = 0
         self._epoch = (1, 0)  # the newest, and the stamp of its first observation
@@ -193,6 +206,7 @@ class Link:
             self._failed(flight.ask, failure)
             return
         self._trouble = _Trouble()
+        self._weigh(flight, reply)
         answer = Answer(
             call_ns=flight.done_ns - flight.sent_ns,
             arrived_ns=self._parts.clock.now_ns(),
@@ -210,9 +224,7 @@ class Link:
             case LinkEvent.FAILED:
                 self._lose(str(failure))
             case LinkEvent.STALE:
-                # Not as a failure of the request: the loop would ask again while this thread opens.
-                self._report(Closed(str(failure)))
-                self._open(self._parts.dialer.reopen)
+                self._reopen(str(failure))
             case LinkEvent.REFUSED:
                 self._report(failed)
                 self._refuse(refused(failure) or SegueError(str(failure)))
@@ -222,8 +234,47 @@ class Link:
             case _:
                 self._reject(failed)
 
+    def _reopen(self, cause: str) -> None:
+        """Opens a session in place of one that the server does not know.
+
+        A server that forgets each session as soon as it is open is dialled anew, later and later.
+        """
+        self._trouble.stale += 1
+        if self._trouble.stale > 1:
+            wait_ns = self._parts.backoff.wait_ns(self._trouble.stale - 1, random.random())
+            self._lose(cause, wait_ns)
+            return
+        # Not as a failure of the request: the loop would ask again while this thread opens.
+        self._report(Closed(cause))
+        self._open(self._parts.dialer.reopen)
+
+    def _weigh(self, flight: _Flight, reply: bytes) -> None:
+        """Looks how long the request took on the way alone, and makes pictures smaller if too long."""
+        session = self._parts.dialer.session
+        try:
+            served_ns = pb.InferReply.FromString(reply).timings.total_ns
+        except DecodeError:
+            return  # damaged on the way: the control loop will say so
+        if session is None:
+            return
+        upload_ns = flight.done_ns - flight.sent_ns - served_ns - session.round_trip_ns
+        if self._slow_link.uploaded(upload_ns):
+            self._make_smaller(f"{flight.sent_bytes / 1000:.0f} kB took {upload_ns / NS_PER_S:.1f} s")
+
+    def _make_smaller(self, why: str) -> None:
+        pictures, quality = self._parts.pictures, self._parts.slow_link.quality
+        before = pictures.quality
+        if pictures.lower(quality):
+            fields = {"quality_from": before, "quality_to": quality, "detail": why}
+            self._parts.diary.write("image_quality", self._parts.clock.now_ns(), fields)
+            self._parts.diary.say(
+                f"the link is slow ({why}): pictures go at quality {quality} instead of {before} from now on"
+            )
+
     def _miss(self) -> None:
         """Counts a deadline that passed; the second in a row speaks against the channel."""
+        if self._slow_link.missed():
+            self._make_smaller("a request did not arrive in time")
         self._trouble.missed += 1
         if self._trouble.missed >= MISSES_UNTIL_LOST:
             self._lose(f"{self._trouble.missed} requests in a row without an answer")
@@ -253,10 +304,11 @@ class Link:
         }
         self._parts.diary.write("link", self._parts.clock.now_ns(), fields)
 
-    def _lose(self, cause: str) -> None:
-        """Throws the channel away; the next dial is due at once."""
-        self._trouble = _Trouble()
+    def _lose(self, cause: str, wait_ns: int = 0) -> None:
+        """Throws the channel away; the next dial is due after `wait_ns`."""
+        self._trouble = _Trouble(stale=self._trouble.stale)
         self._parts.dialer.lost()
+        self._parts.dialer.due_ns += wait_ns
         self._report(Closed(cause))
         self._note_link(cause)
 

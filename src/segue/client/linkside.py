@@ -85,6 +85,11 @@ class LinkSide:
         return self._threads.link.refusal if self._threads is not None else None
 
     @property
+    def records_held_up(self) -> bool:
+        """Whether the recorder still waits for a disk or a pipe: what was said last may lie unread."""
+        return self._recorder is not None and self._recorder.busy
+
+    @property
     def over(self) -> bool:
         """Whether the link was started and has ended, for whatever reason."""
         return self._threads is not None and self._threads.over
@@ -140,7 +145,7 @@ class LinkSide:
             raise LocalProtocolError("serve before open")
         pictures = Pictures(self._cameras, plan.encoding, plan.quality)
         diary = Diary(self._diary, self._plan.context.robot_id, "link")
-        parts = LinkParts(mailbox, dialer, pictures, diary, self._clock, plan.backoff)
+        parts = LinkParts(mailbox, dialer, pictures, diary, self._clock, plan.backoff, plan.slow_link)
         limit_ns = silent_after_ns(settled.execution.control_hz)
         watch = PulseWatch(pulse, limit_ns, self._clock, self._tell_pulse)
         cameras = list(self._cameras.values())

@@ -37,10 +37,10 @@ from segue.client.pulse import Pulse
 from segue.client.stats import Exchange, RunStats
 from segue.clock import NS_PER_MS, NS_PER_S, Clock
 from segue.core.executor import ChunkExecutor
-from segue.core.facts import ChunkTaken, ExitReason, SessionOpened, Tick
+from segue.core.facts import ChunkTaken, ExitReason, RequestMissed, SessionOpened, Tick
 from segue.core.specs import Kind, RobotSpec
 from segue.core.types import ChunkRequest, FloatArray, Observation
-from segue.core.watchdog import SafetyLevel
+from segue.core.watchdog import Cause, SafetyLevel
 from segue.errors import ConfigError, LocalProtocolError, RemoteProtocolError, RobotFault
 from segue.robots.base import Robot, RobotState
 from segue.wire import policy_pb2 as pb
@@ -77,6 +77,15 @@ class Parts:
     between: Callable[[], None] = _nothing
 
 
+@dataclass(slots=True)
+class _Latest:
+    """What was heard last: an answer's durations by its number, a round trip, and why a request failed."""
+
+    exchange: tuple[int, Exchange] | None = None
+    delay_steps: int | None = None
+    miss: str = ""
+
+
 class ControlLoop:
     """Drives one robot from its first tick to its end."""
 
@@ -93,8 +102,7 @@ class ControlLoop:
         self.executor = ChunkExecutor(plan.executor_config(robot), pose(robot.spec, self._seen))
         self.stats = RunStats(robot.spec.action.names, plan.execution.control_hz)
         self._diary = Diary(parts.records, plan.context.robot_id, "control")
-        self._exchange: tuple[int, Exchange] | None = None
-        self._delay_steps: int | None = None
+        self._latest = _Latest()
         self._alone = False
         self._started_ns: int | None = None
 
@@ -195,7 +203,7 @@ class ControlLoop:
             overhead_ns=answer.arrived_ns - chunk.captured_ns - timings.inference_ns,
             observation_bytes=answer.observation_bytes,
         )
-        self._exchange = (chunk.request_number, exchange)
+        self._latest.exchange = (chunk.request_number, exchange)
         self.executor.receive(chunk)
 
     def _obey(self, now_ns: int) -> None:
@@ -225,7 +233,9 @@ class ControlLoop:
             name, fields = event_line(event)
             if isinstance(event, ChunkTaken):
                 fields |= self._count_exchange(event)
-                self._delay_steps = event.delay_steps or self._delay_steps
+                self._latest.delay_steps = event.delay_steps or self._latest.delay_steps
+            elif isinstance(event, RequestMissed):
+                self._latest.miss = event.cause
             self._diary.write(name, now_ns, fields)
         if tick.began is not None or not self.executor.motion.under_way:
             self._diary.show(self._status(tick, now_ns))
@@ -236,14 +246,23 @@ class ControlLoop:
             t_s=round((now_ns - (self._started_ns or now_ns)) / NS_PER_S, 3),
             level=WAITING if waiting else tick.level.name,
             queue_steps=len(self.executor.queue),
-            delay_steps=self._delay_steps,
+            delay_steps=self._latest.delay_steps,
             chunks=self.stats.counts.chunks,
             why=self.executor.watchdog.cause.value,
+            detail=self._detail(self.executor.watchdog.cause),
         )
+
+    def _detail(self, cause: Cause) -> str:
+        """Returns what is behind the present level's cause, in words; empty when there is no more to say."""
+        if cause in (Cause.REQUEST_FAILED, Cause.LINK_LOST):
+            return self._latest.miss
+        troubles = self.executor.troubles
+        behind = {Cause.CAMERA: troubles.camera, Cause.ROBOT: troubles.robot}
+        return behind.get(cause) or ""
 
     def _count_exchange(self, taken: ChunkTaken) -> dict[str, object]:
         """Counts the exchange behind a merged chunk, and returns its part of the chunk's line."""
-        number, exchange = self._exchange or (0, None)
+        number, exchange = self._latest.exchange or (0, None)
         if exchange is None or number != taken.chunk.request_number:
             return {}
         if taken.delay_steps is not None:

@@ -133,7 +133,8 @@ class Status:
         queue_steps: planned actions.
         delay_steps: what the newest round trip took; None before the first.
         chunks: merged so far.
-        why: the cause of the level, in words.
+        why: the cause of the level, one word.
+        detail: what is behind that cause, such as a camera's name; may be empty.
     """
 
     t_s: float
@@ -142,6 +143,7 @@ class Status:
     delay_steps: int | None
     chunks: int
     why: str
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,8 +31,8 @@ class Pictures:
     def __init__(self, cameras: Mapping[str, LatestFrame], encoding: Encoding, quality: int) -> None:
         """Takes cameras by name, already started."""
         self._cameras = cameras
+        self.quality = quality
         self._encoding = encoding
-        self._quality = quality
         self._pool = ThreadPoolExecutor(max(1, len(cameras)), thread_name_prefix="encode")
 
     def __repr__(self) -> str:
@@ -42,6 +42,13 @@ class Pictures:
         """Returns what is wrong with the cameras, in words; None when all deliver."""
         faults = [fault for each in self._cameras.values() if (fault := each.fault()) is not None]
         return "; ".join(faults) or None
+
+    def lower(self, quality: int) -> bool:
+        """Encodes with `quality` from now on, if that makes pictures smaller; returns whether it does."""
+        smaller = self._encoding is Encoding.JPEG and quality < self.quality
+        if smaller:
+            self.quality = quality
+        return smaller
 
     def newest(self, since_ns: int = 0) -> Images:
         """Returns the newest picture of each camera, encoded.
@@ -73,7 +80,7 @@ class Pictures:
     def _encode(self, frame: Frame) -> EncodedImage:
         if self._encoding is Encoding.RAW:
             return encode_raw(frame.image)
-        return encode(frame.image, self._quality)
+        return encode(frame.image, self.quality)
 
 
 def _young(camera: LatestFrame, since_ns: int) -> Frame:

@@ -22,6 +22,7 @@ from segue.clock import NS_PER_S
 from segue.core.facts import ExecutorConfig
 from segue.core.link import Backoff
 from segue.core.schedule import RequestRule
+from segue.core.slowlink import SlowLinkRule
 from segue.core.specs import CameraSpec, PolicySpec
 from segue.core.types import Guidance, Strategy
 from segue.core.watchdog import SafetyConfig
@@ -97,6 +98,7 @@ class LinkPlan:
     connect_timeout_ns: int = 400_000_000
     handshake_timeout_ns: int = 2 * NS_PER_S
     backoff: Backoff = field(default_factory=Backoff)
+    slow_link: SlowLinkRule = field(default_factory=SlowLinkRule)
 
 
 @dataclass(frozen=True, slots=True)

@@ -129,6 +129,11 @@ class Recorder:
     def __repr__(self) -> str:
         return f"<Recorder sides={len(self._sides)} {self._files!r}>"
 
+    @property
+    def busy(self) -> bool:
+        """Whether it was started and has not come to the end of what both sides said."""
+        return self._thread.is_alive()
+
     def start(self) -> None:
         """Begins to listen."""
         self._thread.start()

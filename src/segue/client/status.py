@@ -13,7 +13,22 @@ from segue.core.watchdog import Cause, SafetyLevel
 REFRESH_S = 0.2
 _BAR_STEPS = 5  # planned actions per block of the bar
 _BAR_MOST = 20
-_ALL_IS_WELL = frozenset({Cause.FINE.value, Cause.STARTED.value, Cause.RESUMED.value})
+_WELL = "all is well"
+_WORDS = {
+    Cause.FINE.value: _WELL,
+    Cause.STARTED.value: _WELL,
+    Cause.RESUMED.value: "went on with a fresh chunk",
+    Cause.REQUEST_FAILED.value: "no answer to the last request",
+    Cause.EMPTY_PLAN.value: "the next chunk is late",
+    Cause.TOO_OLD.value: "what is planned is too old",
+    Cause.LINK_LOST.value: "the server does not answer",
+    Cause.CAMERA.value: "no pictures",
+    Cause.OTHER_POLICY.value: "the server has another policy now",
+    Cause.BAD_CHUNKS.value: "three bad chunks in a row",
+    Cause.ROBOT.value: "the robot failed",
+    Cause.STOP_ASKED.value: "the end was asked for",
+    Cause.GRACE_OVER.value: "held for too long, going to rest",
+}
 
 
 class StatusLine:
@@ -39,7 +54,7 @@ class StatusLine:
 
 
 def status_text(status: Status) -> str:
-    """Returns `status` as one line of about 75 characters."""
+    """Returns `status` as one line: time, state, queue, delay, chunks, and why."""
     bar = "■" * min(_BAR_MOST, -(-status.queue_steps // _BAR_STEPS))
     delay = "–" if status.delay_steps is None else str(status.delay_steps)
     return (
@@ -55,7 +70,8 @@ def _differs(shown: str, level: str) -> bool:
 
 
 def _why(status: Status) -> str:
-    """Returns the cause in words; nothing when all is well, whatever brought that about."""
-    if status.level == SafetyLevel.RUN.name or status.why in _ALL_IS_WELL:
-        return ""
-    return status.why.replace("_", " ")
+    """Returns the cause of the state in words, and what is behind it."""
+    if status.level == WAITING and _WORDS.get(status.why) == _WELL:
+        return "for the next chunk" if status.chunks else "for the first chunk"
+    words = _WORDS.get(status.why, status.why.replace("_", " "))
+    return f"{words}: {status.detail}" if status.detail else words

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
+import time
 
 import pytest
 
+from segue.cli import console as console_module
 from segue.cli.console import Console
 from segue.client.messages import Status
 
@@ -58,3 +61,31 @@ def test_on_a_terminal_one_line_is_refreshed(monkeypatch: pytest.MonkeyPatch) ->
 def test_a_reader_that_goes_away_does_not_end_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     """A closed pipe silences the console and raises nothing."""
     assert told(monkeypatch, GoneReader()) == ""
+
+
+def test_a_refreshed_line_never_wraps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a narrow terminal the line is cut, because a wrapped one could not be refreshed."""
+    monkeypatch.setenv("COLUMNS", "60")
+    lines = told(monkeypatch, Terminal()).split("\r")
+    shown = [line for line in lines if "queue" in line]
+    assert shown
+    assert all(len(line.rstrip()) <= 59 for line in shown)
+
+
+def test_a_reader_that_stops_reading_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Into a pipe that nobody empties everything is told in no time, and the end waits a second at most."""
+    monkeypatch.setattr(console_module, "_CLOSE_TIMEOUT_S", 0.2)
+    reader, writer = os.pipe()
+    with os.fdopen(reader, "rb"), os.fdopen(writer, "w") as pipe:
+        monkeypatch.setattr(sys, "stdout", pipe)
+        console = Console("segue run")
+        began = time.monotonic()
+        for _ in range(2_000):
+            console.say("x" * 1_000)
+        console.close()
+        assert time.monotonic() - began < 5.0
+        os.set_blocking(reader, False)
+        while os.read(reader, 1 << 20):  # lets the writer's thread end
+            time.sleep(0.05)
+            if not any(t.name == "console" for t in console_module.threading.enumerate()):
+                break

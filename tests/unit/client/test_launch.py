@@ -153,3 +153,15 @@ def test_a_run_leaves_the_interpreter_as_it_was() -> None:
             plan_for("127.0.0.1:1", safety=safety), RobotPart("segue.testing.robots:make_fake_robot"), []
         )
     assert sys.getswitchinterval() == before
+
+
+@pytest.mark.parametrize(
+    ("code", "held_up", "exit_code", "reason"),
+    [(143, True, 143, "unrecorded"), (143, False, 70, "crashed"), (None, True, 70, "crashed")],
+)
+def test_an_end_whose_words_were_held_up_keeps_its_code(
+    code: int | None, held_up: bool, exit_code: int, reason: str
+) -> None:
+    """A stalled disk does not turn an orderly end into a crash; silence without a stall still is one."""
+    ended = launch._unheard(code, held_up)
+    assert (ended.exit_code, ended.reason) == (exit_code, reason)

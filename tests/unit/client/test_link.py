@@ -24,6 +24,7 @@ from segue.client.messages import (
     Message,
     Opened,
     Record,
+    Say,
     Stop,
 )
 from segue.client.pictures import Pictures
@@ -334,3 +335,49 @@ def wait_for_truth(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.005)
+
+
+def test_a_server_that_forgets_every_session_is_dialled_later_and_later(toy: ToyServer, rig: Rig) -> None:
+    """The first unknown session is opened again at once; each one after it waits, from 100 ms on."""
+    for number in range(1, 5):
+        toy.infers.append(No(Code.FAILED_PRECONDITION, Reason.UNKNOWN_SESSION))
+        rig.ask(number)
+        asked_ns = time.monotonic_ns()
+        rig.wait_for(Closed)
+        rig.wait_for(Opened)
+        took_ns = time.monotonic_ns() - asked_ns
+        assert (took_ns >= 100 * NS_PER_MS) == (number > 1), (number, took_ns)
+    rig.ask(9)
+    rig.wait_for(Answer)
+    assert len(toy.opened) == 5
+
+
+def test_a_damaged_reply_reaches_the_control_loop_as_it_is(toy: ToyServer, rig: Rig) -> None:
+    """Bytes that are no reply do not end the link: they are handed on, and the next request is answered."""
+    toy.garbage = b"\xff\xff\xff"
+    rig.ask(1)
+    answer = rig.wait_for(Answer)
+    assert isinstance(answer, Answer)
+    assert answer.body == toy.garbage
+    toy.garbage = b""
+    rig.ask(2)
+    rig.wait_for(Answer)
+
+
+def test_a_slow_link_gets_smaller_pictures_once_and_says_so(toy: ToyServer, rig: Rig) -> None:
+    """After two uploads of more than 200 ms pictures shrink; the diary and the person hear of it once."""
+    toy.on_infer = lambda: time.sleep(0.3)
+    sizes = []
+    for number in range(1, 6):
+        rig.ask(number)
+        answer = rig.wait_for(Answer)
+        assert isinstance(answer, Answer)
+        sizes.append(answer.observation_bytes)
+    assert max(sizes[2:]) < 0.8 * min(sizes[:2])
+    records = list(rig.records.drain())
+    told = [m.text for m in records if isinstance(m, Say)]
+    lines = [json.loads(m.body) for m in records if isinstance(m, Record)]
+    changed = [line for line in lines if line["event"] == "image_quality"]
+    assert [(c["quality_from"], c["quality_to"]) for c in changed] == [(90, 40)]
+    assert len(told) == 1
+    assert "the link is slow" in told[0]

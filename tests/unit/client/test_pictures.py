@@ -127,3 +127,19 @@ def test_earlier_pictures_are_those_of_their_time(cameras: dict[str, LatestFrame
     earlier = pictures.earlier([0, 10**19])
     assert [list(images) for images in earlier] == [["front", "wrist"]] * 2
     pictures.close()
+
+
+@pytest.mark.parametrize(
+    ("encoding", "to", "smaller"),
+    [(Encoding.JPEG, 40, True), (Encoding.JPEG, 95, False), (Encoding.RAW, 40, False)],
+)
+def test_pictures_are_lowered_only_where_that_makes_them_smaller(
+    cameras: dict[str, LatestFrame], encoding: Encoding, to: int, smaller: bool
+) -> None:
+    """A lower quality makes JPEGs smaller; raw pictures, and a quality that is no lower, stay as they are."""
+    pictures = Pictures(cameras, encoding, 90)
+    before = sum(len(image.data) for image in pictures.newest().values())
+    assert pictures.lower(to) is smaller
+    after = sum(len(image.data) for image in pictures.newest().values())
+    assert (after < 0.8 * before) is smaller
+    pictures.close()

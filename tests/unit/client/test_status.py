@@ -4,6 +4,7 @@ import pytest
 
 from segue.client.messages import Status
 from segue.client.status import StatusLine, status_text
+from segue.core.watchdog import Cause
 
 
 def at(t_s: float, level: str = "RUN", queue: int = 20) -> Status:
@@ -13,7 +14,7 @@ def at(t_s: float, level: str = "RUN", queue: int = 20) -> Status:
 def test_a_line_says_state_queue_delay_and_why() -> None:
     """The line holds time, state, queue, delay and cause, on one line of a terminal's width."""
     text = status_text(Status(61.25, "STARVED", 0, None, 3, "empty_plan"))
-    for word in ("61.2", "STARVED", "queue   0", "delay  –", "empty plan"):
+    for word in ("61.2", "STARVED", "queue   0", "delay  –", "the next chunk is late"):
         assert word in text
     assert len(status_text(at(1.0, queue=1000))) < 100
 
@@ -40,17 +41,26 @@ def test_the_first_chunk_is_a_change_of_state() -> None:
 
 
 @pytest.mark.parametrize(
-    ("level", "why", "ends_with"),
+    ("level", "why", "chunks", "ends_with"),
     [
-        ("RUN", "resumed", "chunks    3"),
-        ("WAITING", "started", "chunks    3"),
-        ("WAITING", "request_failed", "request failed"),
-        ("HOLD", "link_lost", "link lost"),
+        ("RUN", "fine", 3, "all is well"),
+        ("RUN", "resumed", 3, "went on with a fresh chunk"),
+        ("WAITING", "started", 0, "for the first chunk"),
+        ("WAITING", "fine", 3, "for the next chunk"),
+        ("WAITING", "request_failed", 3, "no answer to the last request: deadline"),
+        ("HOLD", "link_lost", 3, "the server does not answer: deadline"),
     ],
 )
-def test_a_cause_is_said_only_of_what_is_wrong(level: str, why: str, ends_with: str) -> None:
-    """When all is well nothing stands where the cause would, least of all that of an earlier trouble."""
-    assert status_text(Status(1.0, level, 0, None, 3, why)).endswith(ends_with)
+def test_why_is_always_said(level: str, why: str, chunks: int, ends_with: str) -> None:
+    """Every state says why it is, and what is behind it where something is."""
+    detail = "deadline" if "deadline" in ends_with else ""
+    assert status_text(Status(1.0, level, 0, None, chunks, why, detail)).endswith(ends_with)
+
+
+def test_every_cause_has_words() -> None:
+    """No cause is shown by its code name."""
+    for cause in Cause:
+        assert "_" not in status_text(Status(1.0, "HOLD", 0, None, 3, cause.value))
 
 
 def test_the_pauses_of_sync_are_no_change_of_state() -> None:

@@ -56,6 +56,7 @@ class ToyServer:
         self.inferred: list[pb.InferRequest] = []
         self.stuck = threading.Event()
         self.padding = 0
+        self.garbage = b""
         self.on_infer: Callable[[], None] = lambda: None
         self._server = grpc.server(ThreadPoolExecutor(8), options=server_options(16))
         calls = {"Describe": self._describe, "Open": self._open, "Infer": self._infer}
@@ -94,6 +95,8 @@ class ToyServer:
             threading.Event().wait(0.01)
         if self.infers:
             refuse(context, self.infers.pop(0))
+        if self.garbage:
+            return self.garbage
         reply = pb.InferReply(request_number=message.number, epoch=message.epoch)
         reply.policy_hash = " " * self.padding
         return reply.SerializeToString()

@@ -332,7 +332,9 @@ def test_waiting_is_the_start_and_the_pause_of_sync_only(strategy: Strategy) -> 
 
 def test_a_server_that_became_slower_than_its_deadline_is_waited_for_in_the_end() -> None:
     """When every answer takes 1.3 s instead of 0.3 s the deadlines grow until one is met and learnt from."""
-    d = Driver.with_plan(config_of(rule=RequestRule(horizon=40, threshold=1.0, min_execution_steps=1)), 40, 0.3)
+    d = Driver.with_plan(
+        config_of(rule=RequestRule(horizon=40, threshold=1.0, min_execution_steps=1)), 40, 0.3
+    )
     pending, seen, lost = None, 0, False
     for _ in range(300):
         d.tick()
