@@ -224,8 +224,9 @@ class ChunkExecutor:
             return reason
         cold = chunk.cold or asked.after_handshake
         delay_steps = None if cold else self._learn(now_ns - asked.requested_ns)
-        self.troubles.bad_chunks = self.troubles.misses = 0
-        self.troubles.lost_since_ns = None
+        self.troubles.bad_chunks = 0
+        if session.ready:  # an answer that came just before the link broke says nothing of it now
+            self.troubles.misses, self.troubles.lost_since_ns = 0, None
         session.after_handshake = False
         used = chunk.robot_actions[: self.config.rule.horizon]
         low, high = self.config.action.array("low"), self.config.action.array("high")

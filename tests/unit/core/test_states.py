@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from segue.core.facts import ExitReason
+from segue.core.facts import ChunkTaken, ExitReason
 from segue.core.schedule import DropReason, RequestRule
 from segue.core.specs import ActionSpec, Dimension, Kind
 from segue.core.types import Strategy
@@ -377,3 +377,23 @@ def test_an_arm_that_never_moved_is_left_where_it_is() -> None:
         continue
     assert {tuple(t.action) for t in d.ticks} == {(25.0, 3.0)}
     assert d.last.exit is ExitReason.SIGNALLED
+
+
+def test_an_answer_from_before_the_break_does_not_hide_the_break() -> None:
+    """A chunk that is merged after the channel closed is played, and the link is lost all the same."""
+    d = running()
+    while d.executor.scheduler.outstanding is None:
+        d.tick()
+    d.reply("b", 60, robot_actions=stepped(np.arange(2, 62)))
+    d.executor.link_closed(d.now_ns, "connection lost")
+    d.tick(10)  # the chunk is merged at the next boundary
+    assert len(d.events(ChunkTaken)) == 2
+    d.executor.request_failed(d.now_ns, 0, "no connection")  # the first dial; more are not reported
+    until(d, SafetyLevel.HOLD, 200)
+    assert d.changes()[-1] == ("DEGRADED", "HOLD", "link_lost")
+    d.open()
+    d.tick()
+    d.reply("c", 60, robot_actions=stepped(np.arange(2, 62)))
+    d.tick()
+    assert d.executor.troubles.misses == 0
+    assert d.level is SafetyLevel.RUN
