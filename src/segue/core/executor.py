@@ -19,6 +19,7 @@ from dataclasses import dataclass, field, replace
 from segue.core.check import BAD_CHUNK, fault_of
 from segue.core.delay import DelayForecast
 from segue.core.facts import (
+    DEADLINE,
     ChunkDropped,
     ChunkTaken,
     Event,
@@ -151,6 +152,7 @@ class ChunkExecutor:
             return  # of a request that was given up or answered before
         if number and self.troubles.camera is not None:
             return  # without pictures there was nothing to send, which says nothing about the link
+        self.troubles.overdue += cause == DEADLINE
         self._miss(now_ns, cancelled.number if cancelled else 0, cause)
 
     def receive(self, chunk: ActionChunk) -> None:
@@ -264,7 +266,7 @@ class ChunkExecutor:
         missed = self.scheduler.expire(now_ns)
         if missed is not None:
             self.troubles.overdue += 1
-            self._miss(now_ns, missed.number, "deadline")
+            self._miss(now_ns, missed.number, DEADLINE)
 
     def _cancel(self, number: int | None = None) -> Outstanding | None:
         """Cancels what is outstanding, unless its answer is here already: a server may answer and close."""
@@ -332,9 +334,13 @@ class ChunkExecutor:
         history = self._mail.history.before(seen)
         self._mail.history.add(seen)
         begun, forecast = self._session.begun_since_merge, self.forecast.steps
-        if not self._may_ask() or not self.config.rule.wants(len(self.queue), begun, forecast):
+        # While held nothing is begun, so a plan that was not enough to go on never becomes less.
+        held = self.watchdog.level >= SafetyLevel.HOLD
+        left = 0 if held else len(self.queue)
+        if not self._may_ask() or not self.config.rule.wants(left, begun, forecast):
             return None
-        leftover = self.queue.leftover() if self.config.rule.strategy is Strategy.RTC else None
+        continues = self.config.rule.strategy is Strategy.RTC and not held
+        leftover = self.queue.leftover() if continues else None
         request = ChunkRequest(
             number=self.scheduler.issued + 1,
             epoch=self.epoch,
@@ -345,7 +351,7 @@ class ChunkExecutor:
             delay_steps=min(max(1, forecast), len(leftover)) if leftover else 0,
             requested_ns=now_ns,
             deadline_ns=now_ns + self._deadline_ns(),
-            slack_ns=int(len(self.queue) * NS_PER_S / self.config.action_hz),
+            slack_ns=int(left * NS_PER_S / self.config.action_hz),
         )
         self.scheduler.issue(self._outstanding(request, forecast))
         return request
@@ -376,7 +382,7 @@ class ChunkExecutor:
 
     def _begin(self) -> PlannedAction | None:
         if self.watchdog.level >= SafetyLevel.HOLD or not len(self.queue):
-            self.motion.pause()
+            self.motion.pause(self._session.tick, self.config.safety.hold_ramp_ns / NS_PER_S)
             return None
         action = self.queue.begin()
         self._session.begun_since_merge += 1

@@ -16,6 +16,9 @@ from segue.core.specs import ActionSpec
 from segue.core.types import ActionChunk, ChunkRequest, FloatArray, Strategy
 from segue.core.watchdog import LevelChange, SafetyConfig, SafetyLevel
 
+# The cause of a miss: no answer in time.
+DEADLINE = "deadline"
+
 
 class ExitReason(StrEnum):
     """Why a run ends."""

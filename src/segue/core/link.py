@@ -3,7 +3,7 @@
     DOWN --dial--> DIALING --connected--> OPENING --opened--> READY
       ^               |                      |                  |
       +---- failed ---+-------- failed ------+----- failed -----+
-                                             +--- refused ---> REFUSED
+                      +------- refused ------+---- refused ---> REFUSED
 
 A broken link is always dialled on a fresh channel, and always followed by a
 fresh handshake: the server may be another one. REFUSED is final, since asking
@@ -43,6 +43,7 @@ TRANSITIONS = MappingProxyType(
         (LinkState.DOWN, LinkEvent.DIAL): LinkState.DIALING,
         (LinkState.DIALING, LinkEvent.CONNECTED): LinkState.OPENING,
         (LinkState.DIALING, LinkEvent.FAILED): LinkState.DOWN,
+        (LinkState.DIALING, LinkEvent.REFUSED): LinkState.REFUSED,
         (LinkState.OPENING, LinkEvent.OPENED): LinkState.READY,
         (LinkState.OPENING, LinkEvent.FAILED): LinkState.DOWN,
         (LinkState.OPENING, LinkEvent.REFUSED): LinkState.REFUSED,

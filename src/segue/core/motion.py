@@ -53,8 +53,14 @@ class Motion:
         self._clock.next_step(self._grid)
         self._line = _Line(target, self._clock.ends_at)
 
-    def pause(self) -> None:
-        """Notes that no step follows the last one."""
+    def pause(self, tick: int, ramp_s: float) -> None:
+        """Notes that no step follows the last one.
+
+        Where the speed limit kept the command back it may still go towards that step's target for
+        `ramp_s`, and then stays wherever it is: an arm with nothing planned must not go on for long.
+        """
+        if self.under_way:
+            self._line.settles_at = tick + max(1, round(ramp_s * self._control_hz))
         self.under_way = False
 
     def hold_at(self, target: FloatArray, tick: int, ramp_s: float) -> None:
@@ -86,6 +92,8 @@ class Motion:
             ticks_left = max(1, self._line.ends_at - tick)
             path = self._interpolator.command(self._ramp.path(self.sent, tick), self._line.target, ticks_left)
         else:
+            if tick >= self._line.settles_at:
+                self._line = _Line(self.sent, tick)
             path = self._interpolator.hold(self._line.target)
         wanted = self._interpolator.ease(self._ramp.origin, path, self._ramp.advance(path, tick))
         command = self._limits.slew(self.sent, wanted, 1.0 / self._control_hz)
@@ -111,11 +119,12 @@ class _StepClock:
 
 
 class _Line:
-    """A straight line to `target`, reached on the tick before `ends_at`."""
+    """A straight line to `target`, reached on the tick before `ends_at`; given up at `settles_at`."""
 
     def __init__(self, target: FloatArray, ends_at: int) -> None:
         self.target = target
         self.ends_at = ends_at
+        self.settles_at: float = math.inf
 
 
 class _Ramp:

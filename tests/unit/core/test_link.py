@@ -15,6 +15,7 @@ TABLE = {
     (S.DOWN, E.DIAL): S.DIALING,
     (S.DIALING, E.CONNECTED): S.OPENING,
     (S.DIALING, E.FAILED): S.DOWN,
+    (S.DIALING, E.REFUSED): S.REFUSED,
     (S.OPENING, E.OPENED): S.READY,
     (S.OPENING, E.FAILED): S.DOWN,
     (S.OPENING, E.REFUSED): S.REFUSED,
@@ -25,7 +26,7 @@ TABLE = {
 
 
 def test_the_table() -> None:
-    """These nine transitions and no other."""
+    """These ten transitions and no other."""
     assert TRANSITIONS == TABLE
 
 

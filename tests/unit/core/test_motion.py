@@ -37,7 +37,7 @@ def test_a_step_ends_where_the_next_begins() -> None:
     m.begin(np.array([1.0, 1.0, 1.0]), 0)
     assert [m.at_boundary(t) for t in (0, 9, 10)] == [False, False, True]
     np.testing.assert_allclose(commands(m, 0, 10)[:, 0], np.arange(1, 11) / 10)
-    m.pause()
+    m.pause(10, 0.2)
     assert m.at_boundary(3)
     assert m.command(10).tolist() == [1.0, 1.0, 0.0]
 
@@ -48,6 +48,20 @@ def test_the_speed_limit_has_the_last_word_and_is_counted() -> None:
     m.begin(np.array([10.0, 0.0, 0.0]), 0)
     np.testing.assert_allclose(commands(m, 0, 10)[:, 0], 0.4 * np.arange(1, 11))
     assert m.limited_ticks == 10
+
+
+def test_an_arm_that_ran_dry_stops_within_the_ramp_even_if_it_lagged_behind() -> None:
+    """With nothing planned a command that the speed limit kept back goes on for 0.2 s and then stays."""
+    m = motion()
+    m.begin(np.array([50.0, 1.0, 1.0]), 0)
+    commands(m, 0, 10)
+    m.pause(10, 0.2)
+    after = commands(m, 10, 40)
+    np.testing.assert_allclose(after[:20, 0], 4.0 + 0.4 * np.arange(1, 21))
+    np.testing.assert_allclose(after[20:], np.tile([12.0, 1.0, 0.0], (20, 1)))
+    assert (after[20:] == after[20]).all()
+    m.pause(50, 0.2)  # said again on every tick that begins nothing: it changes nothing
+    assert (commands(m, 50, 40) == after[20]).all()
 
 
 def test_a_step_continues_from_the_command_that_was_really_sent() -> None:

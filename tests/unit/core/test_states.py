@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from segue.core.facts import ChunkTaken, ExitReason
+from segue.core.facts import DEADLINE, ChunkTaken, ExitReason
 from segue.core.schedule import DropReason, RequestRule
 from segue.core.specs import ActionSpec, Dimension, Kind
 from segue.core.types import Strategy
@@ -397,3 +397,36 @@ def test_an_answer_from_before_the_break_does_not_hide_the_break() -> None:
     d.tick()
     assert d.executor.troubles.misses == 0
     assert d.level is SafetyLevel.RUN
+
+
+def test_a_chunk_that_came_while_held_and_cut_off_does_not_end_the_asking() -> None:
+    """A plan that is merged in HOLD as the channel breaks is no reason to ask no more once it is open."""
+    d = running(OnLinkLoss.STOP_NOW)
+    lose(d)
+    until(d, SafetyLevel.HOLD)
+    d.open()
+    d.tick()
+    asked = d.requests[-1]
+    d.reply("b", 60, asked, robot_actions=stepped(np.arange(2, 62)))
+    d.executor.link_closed(d.now_ns, "reset")
+    d.tick(5)
+    assert d.level is SafetyLevel.HOLD
+    assert len(d.planned()) == 60
+    d.open()
+    d.tick()
+    assert d.requests[-1].number == asked.number + 1
+    assert d.requests[-1].leftover is None
+    d.reply("c", 60, robot_actions=stepped(np.arange(2, 62)))
+    d.tick()
+    assert d.level is SafetyLevel.RUN
+
+
+def test_a_deadline_that_the_link_reports_counts_towards_patience() -> None:
+    """Whoever notices first that a deadline passed, the next deadlines grow by it."""
+    d = running()
+    for _ in range(2):
+        while d.executor.scheduler.outstanding is None:
+            d.tick()
+        d.executor.request_failed(d.now_ns, d.requests[-1].number, DEADLINE)
+        d.tick()
+    assert d.executor.troubles.overdue == 2
