@@ -66,7 +66,9 @@ class Motion:
     def hold_at(self, target: FloatArray, tick: int, ramp_s: float) -> None:
         """Stops the step and goes to what holding at `target` means, within `ramp_s`."""
         self.under_way = False
-        held = self._interpolator.hold(self._limits.clip(target))
+        # An arm that was found outside its limits is held there: only a plan or PARK may move it back.
+        low, high = np.minimum(self._limits.low, self.sent), np.maximum(self._limits.high, self.sent)
+        held = self._interpolator.hold(np.clip(target, low, high))
         self._line = _Line(held, tick + max(1, round(ramp_s * self._control_hz)))
         self._ramp = _Ramp(self.sent, 0, 0)
 

@@ -6,6 +6,8 @@
     SimLink, LinkModel, Partition   a network in a box
     SimServer, ServiceTime          the server's own session table and batcher under virtual time
     Simulation, SimClient, SimSetup whole runs over all of the above; a seed replays them
+    check_commands, assert_clean    did an arm ever move wrongly? judged from its log of commands
+    FaultProxy, Schedule            a bad network between real processes
 
 Names are loaded when they are first used: a fake robot in the control process
 must not bring the server with it.
@@ -18,33 +20,46 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from segue.testing.cameras import FakeCamera
+    from segue.testing.checker import Violation, assert_clean, check_commands
     from segue.testing.clock import VirtualClock
     from segue.testing.conformance import check_policy, check_robot
+    from segue.testing.netfaults import Change, NetFault, Schedule
+    from segue.testing.proxy import FaultProxy
     from segue.testing.robots import FakeRobot
     from segue.testing.simlink import LinkModel, Partition, SimLink
     from segue.testing.simserver import ServiceTime, SimServer
     from segue.testing.simulation import SimClient, SimSetup, Simulation
 
 __all__ = [
+    "Change",
     "FakeCamera",
     "FakeRobot",
+    "FaultProxy",
     "LinkModel",
+    "NetFault",
     "Partition",
+    "Schedule",
     "ServiceTime",
     "SimClient",
     "SimLink",
     "SimServer",
     "SimSetup",
     "Simulation",
+    "Violation",
     "VirtualClock",
+    "assert_clean",
+    "check_commands",
     "check_policy",
     "check_robot",
 ]
 
 _HOMES = {
     "cameras": ("FakeCamera",),
+    "checker": ("Violation", "assert_clean", "check_commands"),
     "clock": ("VirtualClock",),
     "conformance": ("check_policy", "check_robot"),
+    "netfaults": ("Change", "NetFault", "Schedule"),
+    "proxy": ("FaultProxy",),
     "robots": ("FakeRobot",),
     "simlink": ("LinkModel", "Partition", "SimLink"),
     "simserver": ("ServiceTime", "SimServer"),

@@ -50,6 +50,16 @@ def test_the_speed_limit_has_the_last_word_and_is_counted() -> None:
     assert m.limited_ticks == 10
 
 
+def test_an_arm_found_outside_its_limits_is_held_where_it_is() -> None:
+    """Holding an arm that lies beyond a limit does not drive it back; a hold at a target beyond it is clipped."""
+    m = motion(130.0)
+    m.hold_at(np.array([130.0, 0.0, 0.0]), 0, 0.2)
+    assert (commands(m, 0, 60)[:, 0] == 130.0).all()
+    m = motion(99.0)
+    m.hold_at(np.array([110.0, 0.0, 0.0]), 0, 0.2)
+    assert commands(m, 0, 60)[-1, 0] == 100.0
+
+
 def test_an_arm_that_ran_dry_stops_within_the_ramp_even_if_it_lagged_behind() -> None:
     """With nothing planned a command that the speed limit kept back goes on for 0.2 s and then stays."""
     m = motion()

@@ -1,0 +1,139 @@
+"""The log of commands: one row for each tick, and its text form.
+
+A row holds what was sent and why it might be sent: the scheduled time, the
+safety level, the epoch, which step began and from which observation, how old
+that might have been, what was still planned, and the command itself. Numbers
+are written so that they are read back exactly; a judge that saw rounded ones
+would find speeds that never were. The first line says, as JSON behind a ``#``,
+what the numbers are. This file decides nothing and opens only what it reads.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import numpy as np
+
+from segue.core.executor import ChunkExecutor
+from segue.core.facts import Tick
+from segue.core.specs import Dimension, Kind
+from segue.core.types import FloatArray
+from segue.core.watchdog import SafetyLevel
+from segue.errors import ConfigError
+
+FORMAT = 1
+COLUMNS = ("t_ns", "level", "epoch", "step", "captured_ns", "age_limit_ns", "left")
+
+
+@dataclass(frozen=True, slots=True)
+class CommandRow:
+    """One tick.
+
+    Attributes:
+        t_ns: its scheduled monotonic time.
+        level: safety level of the tick.
+        epoch: after the tick.
+        step: the step that began on it; None when none did.
+        captured_ns: stamp of the observation behind that step's action; None when none began.
+        age_limit_ns: the oldest that an action might be.
+        left: actions still planned after it.
+        command: shape (A,), robot units.
+    """
+
+    t_ns: int
+    level: SafetyLevel
+    epoch: int
+    step: int | None
+    captured_ns: int | None
+    age_limit_ns: int
+    left: int
+    command: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class CommandLogHeader:
+    """What the rows are of: rates in Hz, ramps and parking in seconds, and the dimensions of a command."""
+
+    control_hz: float
+    action_hz: float
+    hold_ramp_s: float
+    resume_ramp_s: float
+    park_s: float
+    dimensions: tuple[Dimension, ...]
+    format: int = FORMAT
+
+
+def row_of(executor: ChunkExecutor, tick: Tick, now_ns: int) -> CommandRow:
+    """Returns the row of a tick that `executor` made at `now_ns`."""
+    began = tick.began
+    return CommandRow(
+        t_ns=now_ns,
+        level=tick.level,
+        epoch=executor.epoch,
+        step=began.step if began else None,
+        captured_ns=began.captured_ns if began else None,
+        age_limit_ns=executor.age_limit_ns,
+        left=len(executor.queue),
+        command=tick.action,
+    )
+
+
+def header_line(header: CommandLogHeader) -> bytes:
+    """Returns the first two lines of a log."""
+    # JSON has no infinity, but Python's reads and writes it, and nobody else reads this line.
+    columns = (*COLUMNS, *(d.name for d in header.dimensions))
+    return f"# {json.dumps(asdict(header))}\n{','.join(columns)}\n".encode()
+
+
+def row_line(row: CommandRow) -> bytes:
+    """Returns a row as a line."""
+    step = "" if row.step is None else row.step
+    captured = "" if row.captured_ns is None else row.captured_ns
+    values = ",".join(map(repr, row.command.tolist()))
+    head = f"{row.t_ns},{row.level.name},{row.epoch},{step},{captured},{row.age_limit_ns},{row.left}"
+    return f"{head},{values}\n".encode()
+
+
+def read_commands(path: Path) -> tuple[CommandLogHeader, list[CommandRow]]:
+    """Returns header and rows of a log; a last line that was cut off, as by a killed process, is left out.
+
+    Raises:
+        ConfigError: it is no such log.
+    """
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    if lines and not lines[-1].endswith("\n"):
+        lines.pop()
+    try:
+        header = _header(lines[0])
+        return header, [_row(line) for line in lines[2:]]
+    except (IndexError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{path}: is no log of commands: {error}") from None
+
+
+def _header(line: str) -> CommandLogHeader:
+    found = json.loads(line.removeprefix("# "))
+    found["dimensions"] = tuple(_dimension(each) for each in found["dimensions"])
+    return CommandLogHeader(**found)
+
+
+def _dimension(found: dict[str, object]) -> Dimension:
+    known = {field.name: found[field.name] for field in fields(Dimension)}
+    return Dimension(**{**known, "kind": Kind(known["kind"])})  # type: ignore[arg-type]
+
+
+def _row(line: str) -> CommandRow:
+    cells: Sequence[str] = line.rstrip("\n").split(",")
+    t_ns, level, epoch, step, captured, limit, left = cells[: len(COLUMNS)]
+    return CommandRow(
+        t_ns=int(t_ns),
+        level=SafetyLevel[level],
+        epoch=int(epoch),
+        step=int(step) if step else None,
+        captured_ns=int(captured) if captured else None,
+        age_limit_ns=int(limit),
+        left=int(left),
+        command=np.array([float(cell) for cell in cells[len(COLUMNS) :]]),
+    )
