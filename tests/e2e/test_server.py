@@ -36,11 +36,10 @@ import sys
 from segue.policies.registry import load_policy
 from segue.server.lifecycle import PolicyServer, run_until_signalled
 from segue.server.settings import ServerConfig
+from segue.server.store import PolicyStore
 port, latency_s, drain_s = int(sys.argv[1]), float(sys.argv[2]), float(sys.argv[3])
-config = ServerConfig(
-    port=port, policy_path="builtin:scripted", device="cpu", inference_latency_s=latency_s, drain_s=drain_s
-)
-server = PolicyServer.loading(config, load_policy)
+config = ServerConfig(port=port, inference_latency_s=latency_s, drain_s=drain_s)
+server = PolicyServer(config, PolicyStore(load_policy, ["builtin:scripted"], "cpu"))
 sys.exit(run_until_signalled(server, lambda address: print(address, flush=True)))
 """
 

@@ -40,7 +40,8 @@ def serve(config: ServeConfig, on_ready: Callable[[Ready], None]) -> int:
     from segue.server.lifecycle import PolicyServer, run_until_signalled
     from segue.server.store import PolicyStore
 
-    store = PolicyStore(load_policy, [config.policy.path], config.policy.device)
+    roots = [Path(root.strip()) for root in config.policy.roots.split(",") if root.strip()]
+    store = PolicyStore(load_policy, [config.policy.path], config.policy.device, roots)
 
     def ready(address: str) -> None:
         spec = store.specs()[0]
@@ -68,7 +69,10 @@ def run(config: RunConfig, parts: Parts, directory: Path, reporter: Reporter) ->
 
     robot, cameras = parts
     try:
-        return launch.run(run_plan(config, directory), robot, cameras, reporter)
+        plan = run_plan(config, directory)
+        for warning in plan.link.security.warnings:
+            reporter.say(warning)
+        return launch.run(plan, robot, cameras, reporter)
     finally:
         _tidy(robot)
 

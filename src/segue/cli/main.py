@@ -41,6 +41,7 @@ VERBS: Mapping[str, Verb] = MappingProxyType(
         "bench": Verb(
             "segue.cli.bench", "measures overhead, lateness, memory and bytes beside bare controls"
         ),
+        "keys": Verb("segue.cli.keys", "makes certificates and a token for a secure link"),
     }
 )
 
@@ -54,6 +55,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
+    # Read when gRPC is first imported; it would write a line of its own about every bad handshake.
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     try:
         return _dispatch(words)
     except SegueError as error:

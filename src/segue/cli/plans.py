@@ -5,22 +5,32 @@ Seconds become nanoseconds and names become the core's own words, once and here.
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
 from pathlib import Path
 
 from segue.client.plan import ExecutionPlan, LinkPlan, OutputPlan, RunPlan
+from segue.client.security import LinkFiles, LinkSecurity, check_token
 from segue.clock import NS_PER_S
 from segue.config.run import RunConfig
 from segue.config.run import SafetyConfig as SafetySeconds
 from segue.config.serve import ServeConfig
 from segue.core.schedule import RequestRule
+from segue.core.slowlink import SlowLinkRule
 from segue.core.types import Guidance, Jacobian, RtcMode, Schedule, Strategy
 from segue.core.watchdog import OnLinkLoss, SafetyConfig
+from segue.server.security import SecurityFiles, ServerSecurity
 from segue.server.settings import ServerConfig
+from segue.wire.keyfiles import TOKEN_VARIABLE
 from segue.wire.records import Encoding, RequestContext
 
 
 def run_plan(config: RunConfig, directory: Path) -> RunPlan:
-    """Returns the plan of a run that leaves its records in `directory`."""
+    """Returns the plan of a run that leaves its records in `directory`.
+
+    Raises:
+        ConfigError: a file with a secret is wrong, or the token would travel in plain text.
+    """
     job, link, execution = config.job, config.link, config.execution
     rule = RequestRule(
         strategy=Strategy(execution.strategy),
@@ -43,6 +53,8 @@ def run_plan(config: RunConfig, directory: Path) -> RunPlan:
             policy=job.pretrained_name_or_path,
             encoding=Encoding(link.image_encoding),
             quality=link.image_quality,
+            slow_link=SlowLinkRule(_ns(link.slow_link_upload_s), link.slow_link_quality),
+            security=link_security(config),
         ),
         execution=ExecutionPlan(
             control_hz=execution.control_hz,
@@ -51,8 +63,9 @@ def run_plan(config: RunConfig, directory: Path) -> RunPlan:
             aggregate=execution.aggregate_fn_name,
             safety=safety(config.safety),
             duration_ns=None if job.duration is None else _ns(job.duration),
+            realtime=execution.realtime,
         ),
-        output=OutputPlan(directory, config.output.record_camera),
+        output=OutputPlan(directory, config.output.record_camera, config.output.record_commands),
     )
 
 
@@ -87,19 +100,50 @@ def safety(config: SafetySeconds) -> SafetyConfig:
 
 
 def server_config(config: ServeConfig) -> ServerConfig:
-    """Returns the server's settings."""
+    """Returns the server's settings.
+
+    Raises:
+        ConfigError: a file with a secret is wrong.
+    """
     listen, serving = config.listen, config.serving
     return ServerConfig(
         host=listen.host,
         port=listen.port,
-        policy_path=config.policy.path,
-        device=config.policy.device,
         inference_latency_s=serving.inference_latency,
         max_robots=serving.max_robots,
         max_batch=serving.max_batch,
-        insecure=listen.insecure,
         drain_s=serving.drain_s,
+        requests_per_s=serving.requests_per_s,
+        watchdog_s=serving.watchdog_s,
+        security=server_security(config),
     )
+
+
+def link_security(config: RunConfig) -> LinkSecurity:
+    """Returns what the robot proves, and how it knows the server.
+
+    Raises:
+        ConfigError: a file is wrong, or the token would travel in plain text.
+    """
+    tls, link = config.tls, config.link
+    environment = os.environ.get(TOKEN_VARIABLE)
+    files = LinkFiles(tls.ca_file, tls.cert_file, tls.key_file, config.auth.token_file, environment)
+    security = files.read(tls.server_name or "")
+    overheard = check_token(link.server_address, security, insecure=link.insecure)
+    return replace(security, warnings=security.warnings + overheard)
+
+
+def server_security(config: ServeConfig) -> ServerSecurity:
+    """Returns what the server proves, and what it wants proved.
+
+    Raises:
+        ConfigError: a file is wrong.
+    """
+    tls, environment = config.tls, os.environ.get(TOKEN_VARIABLE)
+    files = SecurityFiles(
+        tls.cert_file, tls.key_file, tls.client_ca_file, config.auth.token_file, environment
+    )
+    return files.read(insecure=config.listen.insecure)
 
 
 def _ns(seconds: float) -> int:

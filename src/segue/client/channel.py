@@ -18,6 +18,7 @@ from typing import Protocol, cast
 import grpc
 
 from segue.client.plan import check_window
+from segue.client.security import PLAIN, LinkSecurity
 from segue.clock import NS_PER_S, Clock
 from segue.core.link import LinkEvent
 from segue.errors import (
@@ -104,20 +105,28 @@ class Session:
 class PolicyChannel:
     """One channel to one server."""
 
-    def __init__(self, address: str, clock: Clock, on_broken: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        address: str,
+        clock: Clock,
+        on_broken: Callable[[], None],
+        security: LinkSecurity = PLAIN,
+    ) -> None:
         """Makes the channel; nothing is sent yet.
 
         Args:
             address: ``host:port``.
             clock: of this host.
             on_broken: called, from another thread, when the connection is lost; see `broken`.
+            security: what this side proves, and how it knows the server.
         """
         self.broken = False
         self._clock = clock
         self._on_broken = on_broken
         self._settled = threading.Event()
         self._connected = False
-        self._channel = grpc.insecure_channel(address, options=client_options())
+        self._metadata = _metadata(security.token)
+        self._channel = _make_channel(address, security)
         self._describe = self._channel.unary_unary(
             _SERVICE + "Describe", pb.DescribeRequest.SerializeToString, pb.DescribeReply.FromString
         )
@@ -132,6 +141,11 @@ class PolicyChannel:
         self._channel.subscribe(self._note, try_to_connect=True)
         self._settled.wait(timeout_ns / NS_PER_S)
         return self._connected
+
+    @property
+    def turned_away(self) -> bool:
+        """Whether the connection failed at once, rather than not coming about in time."""
+        return self._settled.is_set() and not self._connected
 
     def open(self, handshake: Handshake, timeout_ns: int) -> Session:
         """Measures the round trip and opens a session.
@@ -149,14 +163,15 @@ class PolicyChannel:
                 if handshake.policy in ("", policy.name):
                     check_window(handshake.guidance, policy)
                     break
-            reply = self._open(encode_handshake(handshake), timeout=timeout_s)
+            reply = self._open(encode_handshake(handshake), timeout=timeout_s, metadata=self._metadata)
         except grpc.RpcError as error:
             raise failure_of(error) from None
         return Session(decode_welcome(reply), min(took_ns for took_ns, _ in trips))
 
     def infer(self, request: bytes, timeout_ns: int) -> Call:
         """Sends an encoded `InferRequest` and returns the call under way."""
-        return cast(Call, self._infer.future(request, timeout=timeout_ns / NS_PER_S))
+        call = self._infer.future(request, timeout=timeout_ns / NS_PER_S, metadata=self._metadata)
+        return cast(Call, call)
 
     def close(self) -> None:
         """Closes the channel; calls under way end as cancelled. May be called twice."""
@@ -178,8 +193,27 @@ class PolicyChannel:
 
     def _round_trip(self, timeout_s: float) -> tuple[int, pb.DescribeReply]:
         sent_ns = self._clock.now_ns()
-        reply = self._describe(pb.DescribeRequest(), timeout=timeout_s)
+        reply = self._describe(pb.DescribeRequest(), timeout=timeout_s, metadata=self._metadata)
         return self._clock.now_ns() - sent_ns, reply
+
+
+def _metadata(token: str) -> tuple[tuple[str, str | bytes], ...]:
+    return (("authorization", f"Bearer {token}"),) if token else ()
+
+
+def _make_channel(address: str, security: LinkSecurity) -> grpc.Channel:
+    options: list[tuple[str, int | str]] = [*client_options()]
+    if security.authorities is None:
+        return grpc.insecure_channel(address, options=options)
+    if security.server_name:
+        options.append(("grpc.ssl_target_name_override", security.server_name))
+    identity = security.identity
+    credentials = grpc.ssl_channel_credentials(
+        root_certificates=security.authorities,
+        private_key=identity.key if identity else None,
+        certificate_chain=identity.certificate if identity else None,
+    )
+    return grpc.secure_channel(address, credentials, options=options)
 
 
 def reply_of(call: Call) -> bytes:

@@ -13,11 +13,16 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from segue.client.channel import CallFailed, PolicyChannel, Session, refused
+from segue.client.diagnose import certain_refusal
 from segue.client.plan import LinkPlan
 from segue.clock import Clock
 from segue.core.link import LinkEvent, LinkState, follow
-from segue.errors import Overloaded, SegueError
+from segue.errors import AuthenticationError, Overloaded, SegueError
 from segue.wire.records import Handshake
+
+# A connection may take twice what the last one took; before the first, twice what was too short.
+_PATIENCE = 2
+_MOST_PATIENCE = 4
 
 
 class DialFailed(Exception):
@@ -42,6 +47,7 @@ class Dialer:
         self._plan = plan
         self._handshake = handshake
         self._clock = clock
+        self._patience_ns = plan.connect_timeout_ns
 
     def __repr__(self) -> str:
         return f"<Dialer {self.state.value} {self._plan.server_address} failures={self.failures}>"
@@ -55,9 +61,12 @@ class Dialer:
         """
         self.close()
         self._move(LinkEvent.DIAL)
-        self.channel = PolicyChannel(self._plan.server_address, self._clock, self._tell)
-        if not self.channel.connect(self._plan.connect_timeout_ns):
-            raise self._failed("no connection")
+        plan, began_ns = self._plan, self._clock.now_ns()
+        self.channel = PolicyChannel(plan.server_address, self._clock, self._tell, plan.security)
+        if not self.channel.connect(self._patience_ns):
+            raise self._unconnected(self.channel)
+        took_ns = self._clock.now_ns() - began_ns
+        self._patience_ns = max(plan.connect_timeout_ns, _PATIENCE * took_ns)
         self._move(LinkEvent.CONNECTED)
         return self._open(self.channel)
 
@@ -106,6 +115,23 @@ class Dialer:
         self._move(LinkEvent.OPENED)
         self.failures = 0
         return self.session
+
+    def _unconnected(self, channel: PolicyChannel) -> Exception:
+        """Returns what to raise when no connection came about.
+
+        A dial that timed out is not looked into: the look would take as long again, and a network
+        that comes back is to be met by the next dial.
+        """
+        plan = self._plan
+        if not channel.turned_away and self.session is None:
+            # The way may be long: TLS takes three round trips. No arm is waiting yet.
+            self._patience_ns = min(_PATIENCE * self._patience_ns, _MOST_PATIENCE * plan.connect_timeout_ns)
+        if channel.turned_away:
+            why = certain_refusal(plan.server_address, plan.security, plan.connect_timeout_ns)
+            if why is not None:
+                self._move(LinkEvent.REFUSED)
+                return AuthenticationError(why)
+        return self._failed("no connection")
 
     def _failed(self, cause: str) -> DialFailed:
         self._move(LinkEvent.FAILED)

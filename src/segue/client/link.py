@@ -33,7 +33,7 @@ from segue.client.messages import (
 )
 from segue.client.pictures import Pictures
 from segue.clock import NS_PER_MS, NS_PER_S, Clock
-from segue.core.facts import ExitReason
+from segue.core.facts import DEADLINE, ExitReason
 from segue.core.link import Backoff, LinkEvent, LinkState
 from segue.core.slowlink import SlowLink, SlowLinkRule
 from segue.core.watchdog import MISSES_UNTIL_LOST
@@ -219,7 +219,7 @@ class Link:
 
     def _failed(self, ask: Ask, failure: CallFailed) -> None:
         """Reports a failed call, and does for the channel what its status asks for."""
-        failed = Failed(ask.number, "deadline" if failure.deadline_missed else str(failure))
+        failed = Failed(ask.number, DEADLINE if failure.deadline_missed else str(failure))
         match failure.event:
             case LinkEvent.FAILED:
                 self._lose(str(failure))

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from google.protobuf.message import DecodeError
 
+from segue.client.commandlog import CommandLog
 from segue.client.diary import Diary, event_line
 from segue.client.ending import Ending, StopSwitch
 from segue.client.mailbox import Mailbox
@@ -103,6 +104,8 @@ class ControlLoop:
         self.stats = RunStats(robot.spec.action.names, plan.execution.control_hz)
         self._diary = Diary(parts.records, plan.context.robot_id, "control")
         self._latest = _Latest()
+        log = parts.records if plan.log_commands else None
+        self._commands = CommandLog(log, plan.log_header(robot.spec.action))
         self._alone = False
         self._started_ns: int | None = None
 
@@ -229,6 +232,7 @@ class ControlLoop:
 
     def _note(self, tick: Tick, now_ns: int) -> None:
         self.stats.add(tick, now_ns)
+        self._commands.add(self.executor, tick, now_ns)
         for event in tick.events:
             name, fields = event_line(event)
             if isinstance(event, ChunkTaken):
@@ -275,6 +279,7 @@ class ControlLoop:
         }
 
     def _ending(self, reason: ExitReason) -> Ending:
+        self._commands.flush()
         robot, executor = self._parts.robot, self.executor
         score = getattr(robot, "summary", None)
         summary = self.stats.summary(reason.value, score() if score else None)

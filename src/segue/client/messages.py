@@ -117,6 +117,13 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
+class Commands:
+    """To the recorder: some rows of the log of commands in `body`."""
+
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Say:
     """To the recorder: a sentence for the person at the terminal."""
 
@@ -169,6 +176,7 @@ Message = (
     | CameraWorks
     | Stop
     | Record
+    | Commands
     | Say
     | Status
     | Ended

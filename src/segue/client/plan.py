@@ -18,12 +18,15 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from segue.client.commands import CommandLogHeader
+from segue.client.security import LinkSecurity
 from segue.clock import NS_PER_S
 from segue.core.facts import ExecutorConfig
 from segue.core.link import Backoff
+from segue.core.merge import AGGREGATIONS
 from segue.core.schedule import RequestRule
 from segue.core.slowlink import SlowLinkRule
-from segue.core.specs import CameraSpec, PolicySpec
+from segue.core.specs import ActionSpec, CameraSpec, PolicySpec
 from segue.core.types import Guidance, Strategy
 from segue.core.watchdog import SafetyConfig
 from segue.errors import ConfigError
@@ -87,6 +90,7 @@ class LinkPlan:
         policy: the one asked for; empty means the server's own.
         quality: of JPEG, 1..100.
         camera_age_ns: a camera without a newer picture than this has failed.
+        security: what the robot proves, and how it knows the server.
         connect_timeout_ns, handshake_timeout_ns: of one dial, of each of its calls.
     """
 
@@ -98,15 +102,23 @@ class LinkPlan:
     connect_timeout_ns: int = 400_000_000
     handshake_timeout_ns: int = 2 * NS_PER_S
     backoff: Backoff = field(default_factory=Backoff)
+    security: LinkSecurity = field(default_factory=LinkSecurity)
     slow_link: SlowLinkRule = field(default_factory=SlowLinkRule)
 
 
 @dataclass(frozen=True, slots=True)
 class OutputPlan:
-    """What a run leaves behind: `directory` is made when it begins; None leaves nothing."""
+    """What a run leaves behind.
+
+    Attributes:
+        directory: is made when the run begins; None leaves nothing.
+        record_camera: name of the camera whose pictures are kept.
+        record_commands: every command is kept, one row per tick.
+    """
 
     directory: Path | None = None
     record_camera: str | None = None
+    record_commands: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,17 +143,31 @@ class ControlPlan:
     Attributes:
         policy_horizon: H_policy, longest chunk that the policy may send.
         history_steps: earlier observations that the policy wants.
+        log_commands: every command is sent to the recorder.
     """
 
     context: RequestContext
     execution: ExecutionPlan
     policy_horizon: int
     history_steps: int
+    log_commands: bool = False
 
     @property
     def action_hz(self) -> float:
         """The settled rate of steps, Hz."""
         return self.execution.action_hz or 0.0
+
+    def log_header(self, action: ActionSpec) -> CommandLogHeader:
+        """Returns the header of the log of commands of a robot with that `action`."""
+        safety = self.execution.safety
+        return CommandLogHeader(
+            control_hz=self.execution.control_hz,
+            action_hz=self.action_hz,
+            hold_ramp_s=safety.hold_ramp_ns / NS_PER_S,
+            resume_ramp_s=safety.resume_ramp_ns / NS_PER_S,
+            park_s=safety.park_ns / NS_PER_S,
+            dimensions=action.dimensions,
+        )
 
     def executor_config(self, robot: Robot) -> ExecutorConfig:
         """Returns the executor's configuration for `robot`."""
@@ -180,7 +206,7 @@ def settle(plan: RunPlan, policy: PolicySpec, cameras: Sequence[CameraSpec] = ()
             f"allowed is {action_hz:g} or more"
         )
     rule = replace(wishes.rule, horizon=min(wishes.rule.horizon, policy.horizon))
-    oldest = oldest_action_ns(rule, action_hz, policy.warm_inference_ns)
+    oldest = oldest_action_ns(rule, action_hz, policy.warm_inference_ns, _blends(wishes))
     limit = wishes.safety.max_action_age_ns
     if limit is not None and limit < oldest:
         raise ConfigError(
@@ -193,6 +219,7 @@ def settle(plan: RunPlan, policy: PolicySpec, cameras: Sequence[CameraSpec] = ()
         execution=replace(wishes, action_hz=action_hz, rule=rule),
         policy_horizon=policy.horizon,
         history_steps=policy.history_steps,
+        log_commands=plan.output.directory is not None and plan.output.record_commands,
     )
 
 
@@ -218,16 +245,24 @@ def _check_pictures(link: LinkPlan, cameras: Sequence[CameraSpec], history_steps
         )
 
 
-def oldest_action_ns(rule: RequestRule, action_hz: float, inference_ns: int) -> int:
+def _blends(wishes: ExecutionPlan) -> bool:
+    return wishes.rule.strategy is Strategy.ASYNC and AGGREGATIONS[wishes.aggregate] is not None
+
+
+def oldest_action_ns(rule: RequestRule, action_hz: float, inference_ns: int, blends: bool = False) -> int:
     """Returns how old the observation behind an action gets when all goes well.
 
     A chunk is d steps old when it is merged, is used until the next is asked for, and for d
-    steps more until that one is merged.
+    steps more until that one is merged. Where chunks are blended an action is as old as the
+    oldest of them, which is the one that reached furthest: a whole chunk.
     """
+    if blends:
+        return int(rule.horizon * NS_PER_S / action_hz)
     d = delay_steps(action_hz, inference_ns)
     if rule.strategy is Strategy.SYNC:
         return int((d + (rule.kept_of_chunk() or rule.horizon)) * NS_PER_S / action_hz)
-    until_asked = rule.horizon - d - max(rule.threshold * rule.horizon, d + 1)
+    # Of the first chunk after a start or a hold nothing is skipped, so it lasts longest.
+    until_asked = rule.horizon - max(rule.threshold * rule.horizon, d + 1)
     return int((2 * d + max(rule.min_execution_steps, until_asked)) * NS_PER_S / action_hz)
 
 

@@ -1,4 +1,4 @@
-"""Writes down what a run says: run.jsonl, queue.csv, summary.json.
+"""Writes down what a run says: run.jsonl, queue.csv, commands.csv, summary.json.
 
 A thread of its own that waits on the mailboxes of both sides, so that a slow or
 full disk holds up neither a tick nor a request; what cannot be written is
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from segue.client.mailbox import Mailbox
-from segue.client.messages import Ended, Record, Say, Status
+from segue.client.messages import Commands, Ended, Record, Say, Status
 from segue.errors import ConfigError
 
 QUEUE_HEADER = ("t_s", "queue_steps", "level", "delay_steps")
@@ -61,6 +61,7 @@ class RunFiles:
         self._directory = directory
         self._events: BinaryIO | None = None
         self._queue: BinaryIO | None = None
+        self._commands: BinaryIO | None = None
         if directory is not None:
             self._open(directory)
             self._write(self._queue, _row(QUEUE_HEADER))
@@ -71,6 +72,12 @@ class RunFiles:
     def record(self, line: bytes) -> None:
         """Writes a line of run.jsonl."""
         self._write(self._events, line + b"\n")
+
+    def commands(self, rows: bytes) -> None:
+        """Writes rows of commands.csv, which begins with the first of them."""
+        if self._commands is None and self._directory is not None:
+            self._commands = self._opened(self._directory / "commands.csv")
+        self._write(self._commands, rows)
 
     def queue(self, status: Status) -> None:
         """Writes a row of queue.csv."""
@@ -89,7 +96,7 @@ class RunFiles:
 
     def close(self) -> None:
         """Closes the files; may be called twice."""
-        for file in (self._events, self._queue):
+        for file in (self._events, self._queue, self._commands):
             if file is not None:
                 file.close()
 
@@ -101,6 +108,14 @@ class RunFiles:
         except OSError as error:
             what = f"output_dir: {directory}: {error.strerror}; allowed is a folder to write to"
             raise ConfigError(what) from None
+
+    def _opened(self, path: Path) -> BinaryIO | None:
+        """Opens a file in mid-run; one that cannot be opened is counted as a failure and left out."""
+        try:
+            return path.open("wb", buffering=0)
+        except OSError as error:
+            self._note(error)
+            return None
 
     def _write(self, file: BinaryIO | None, data: bytes) -> None:
         if file is None:
@@ -163,6 +178,8 @@ class Recorder:
             match message:
                 case Record():
                     self._files.record(message.body)
+                case Commands():
+                    self._files.commands(message.body)
                 case Status():
                     self._files.queue(message)
                     self._reporter.status(message)

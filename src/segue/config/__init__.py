@@ -7,7 +7,8 @@ and no pydantic, so that `segue run --help` answers at once.
 
 from segue.config.bench import BenchConfig
 from segue.config.demo import DemoConfig
-from segue.config.load import Loaded, load_bench, load_demo, load_run, load_serve
+from segue.config.keys import KeysConfig
+from segue.config.load import Loaded, load_bench, load_demo, load_keys, load_run, load_serve
 from segue.config.run import RunConfig
 from segue.config.serve import ServeConfig
 
@@ -16,9 +17,11 @@ __all__ = [
     "ServeConfig",
     "DemoConfig",
     "BenchConfig",
+    "KeysConfig",
     "Loaded",
     "load_run",
     "load_serve",
     "load_demo",
     "load_bench",
+    "load_keys",
 ]

@@ -49,16 +49,6 @@ def is_host(text: str) -> bool:
     return True
 
 
-def is_loopback(host: str) -> bool:
-    """Returns whether only this machine can reach a socket bound to `host`."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 def is_printable_path(path: Path) -> bool:
     """Returns whether `path` holds no control character, NUL or broken Unicode."""
     return str(path).isprintable()

@@ -18,6 +18,7 @@ from segue.config import lerobot
 from segue.config.bench import BenchConfig
 from segue.config.demo import DemoConfig
 from segue.config.flags import pairs
+from segue.config.keys import KeysConfig
 from segue.config.refusal import Refused, nearest, shown
 from segue.config.run import RunConfig, idle_flags
 from segue.config.schema import Leaf, leaves, rooms
@@ -106,6 +107,16 @@ def load_bench(argv: Sequence[str]) -> Loaded[BenchConfig]:
         UsageError: a flag is wrong.
     """
     return _load(BenchConfig, argv, lerobot.Foreign())
+
+
+def load_keys(argv: Sequence[str]) -> Loaded[KeysConfig]:
+    """Returns the configuration of `segue keys`.
+
+    Raises:
+        ConfigError: the file or a value in it is wrong.
+        UsageError: a flag is wrong.
+    """
+    return _load(KeysConfig, argv, lerobot.Foreign())
 
 
 def _load(cls: type[C], argv: Sequence[str], foreign: lerobot.Foreign) -> Loaded[C]:

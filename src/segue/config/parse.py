@@ -59,8 +59,14 @@ def keys_at(cls: type) -> frozenset[str]:
 def _refuse_unknown(tree: Tree, known: frozenset[str], prefix: str) -> None:
     for key in tree:
         if key not in known:
-            hint = nearest(key, known) or f"; known here are {', '.join(sorted(known))}"
+            hint = nearest(key, known) or _known(known)
             raise Refused(prefix + key, f"no such key{hint}")
+
+
+def _known(known: frozenset[str]) -> str:
+    listed = f"; known here are {', '.join(sorted(known))}"
+    # The top level has thirty keys, which is no longer a line that anybody reads.
+    return listed if len(listed) <= 200 else "; --help lists all"
 
 
 def _missing(field: Field, key: str) -> Refused:

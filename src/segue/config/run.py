@@ -30,6 +30,7 @@ from segue.config.robot import ABSENT_ROBOTS, ROBOTS, RobotConfig, SimCameraConf
 from segue.config.robot import SIM_CAMERAS as OFFERED
 from segue.config.rtc import InferenceConfig, LerobotRtcConfig, RtcConfig, folded
 from segue.config.schema import Flat, Help, Variants
+from segue.config.security import AuthConfig, ClientTlsConfig, check_pair
 
 OnLinkLossName = Literal["play_out", "stop_now"]
 StrategyName = Literal["rtc", "async", "sync"]
@@ -41,8 +42,13 @@ class LinkConfig:
     """The server, and how pictures travel to it."""
 
     server_address: Annotated[Address, Help("where `segue serve` listens", "host:port")] = "127.0.0.1:8080"
+    insecure: Annotated[bool, Help("allows a token in plain text to another machine")] = False
     image_encoding: Annotated[Literal["jpeg", "raw"], Help("raw is exact and many times larger")] = "jpeg"
     image_quality: Annotated[Quality, Help("of JPEG")] = 90
+    slow_link_quality: Annotated[Quality, Help("of JPEG after two slow uploads in a row; once, and said")] = (
+        40
+    )
+    slow_link_upload_s: Annotated[Limit, Help("an upload that takes longer is slow")] = 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +77,7 @@ class ExecutionConfig:
     )
     fps: Annotated[Hz | None, Help("steps per second; null takes the policy's own rate")] = None
     control_hz: Annotated[Hz, Help("commands per second to the robot, not below the steps' rate")] = 100.0
+    realtime: Annotated[bool, Help("asks for real-time scheduling of the control process")] = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +102,7 @@ class OutputConfig:
 
     output_dir: Annotated[PlainPath | None, Help("folder of the records; null means outputs/<time>")] = None
     record_camera: Annotated[Text | None, Help("camera whose pictures are kept for a video")] = None
+    record_commands: Annotated[bool, Help("keeps every command, about 10 kB a second")] = True
     debug_visualize_queue_size: Annotated[bool, Help("draws queue.png at the end; needs segue[report]")] = (
         False
     )
@@ -105,6 +113,8 @@ class RunConfig:
     """Everything that `segue run` can be told."""
 
     link: Annotated[LinkConfig, Flat()] = field(default_factory=LinkConfig)
+    tls: ClientTlsConfig = field(default_factory=ClientTlsConfig)
+    auth: AuthConfig = field(default_factory=AuthConfig)
     robot: Annotated[RobotConfig, Variants(ROBOTS, ABSENT_ROBOTS)]
     job: Annotated[JobConfig, Flat()] = field(default_factory=JobConfig)
     execution: Annotated[ExecutionConfig, Flat()] = field(default_factory=ExecutionConfig)
@@ -153,6 +163,7 @@ def _check(config: RunConfig) -> None:
     if camera is not None and camera not in cameras:
         allowed = f"one of {', '.join(cameras)}" if cameras else "null, there are no cameras"
         raise Refused("record_camera", f"expected {allowed}", shown(camera))
+    check_pair(config.tls.cert_file, config.tls.key_file)
     _check_robot(config.robot, config.job.episodes)
 
 

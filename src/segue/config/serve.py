@@ -11,12 +11,15 @@ from typing import Annotated
 
 import annotated_types as at
 
-from segue.config.constraints import Host, Port, Text, is_loopback
+from segue.config.constraints import Host, Port, Text
 from segue.config.refusal import Refused
 from segue.config.schema import Flat, Help
+from segue.config.security import AuthConfig, ServerTlsConfig, check_pair, token_given
 
 Many = Annotated[int, at.Interval(ge=1, le=1000)]
 Drain = Annotated[float, at.Interval(ge=0, le=60)]
+Watch = Annotated[float, at.Interval(ge=0.1, le=3600)]
+Often = Annotated[float, at.Interval(ge=1, le=10_000)]
 Latency = Annotated[float, at.Interval(ge=0, le=60)]
 
 
@@ -33,7 +36,8 @@ class ListenConfig:
 class PolicyConfig:
     """What is served, and on which device."""
 
-    path: Annotated[Text, Help("builtin:belt or builtin:scripted")] = "builtin:belt"
+    path: Annotated[Text, Help("builtin:belt, builtin:scripted, or a file or folder")] = "builtin:belt"
+    roots: Annotated[Text, Help("folders, comma between, below which clients may name policies")] = ""
     device: Annotated[Text, Help("auto takes a GPU where there is one", "auto, cpu, cuda or cuda:N")] = "auto"
 
 
@@ -45,6 +49,8 @@ class ServingConfig:
     max_batch: Annotated[Many, Help("requests in one inference, at most")] = 8
     inference_latency: Annotated[Latency, Help("seconds that every request takes at least")] = 0.0
     drain_s: Annotated[Drain, Help("time for what is in flight when told to stop")] = 5.0
+    requests_per_s: Annotated[Often, Help("requests of one robot; more are refused")] = 200.0
+    watchdog_s: Annotated[Watch, Help("a batch longer than this, and than 10 inferences, hangs")] = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,15 +60,22 @@ class ServeConfig:
     listen: Annotated[ListenConfig, Flat()] = field(default_factory=ListenConfig)
     policy: PolicyConfig = field(default_factory=PolicyConfig)
     serving: Annotated[ServingConfig, Flat()] = field(default_factory=ServingConfig)
+    tls: ServerTlsConfig = field(default_factory=ServerTlsConfig)
+    auth: AuthConfig = field(default_factory=AuthConfig)
 
     def resolve(self, given: frozenset[str]) -> ServeConfig:
         """Returns this configuration, checked as a whole.
 
         Raises:
-            Refused: the address is open to others and --insecure was not given.
+            Refused: a certificate is without its key, or the address is open to others, something
+                is missing that would keep them out, and --insecure was not given.
         """
-        host = self.listen.host
-        if not is_loopback(host) and not self.listen.insecure:
-            says = "others could drive your robots; expected a loopback address, or --insecure beside it"
-            raise Refused("host", says, host)
+        from segue.server.security import bind_objection  # ssl, which --help does without
+
+        host, tls = self.listen.host, self.tls
+        check_pair(tls.cert_file, tls.key_file)
+        guarded = tls.client_ca_file is not None or token_given(self.auth)
+        objection = bind_objection(host, encrypted=tls.cert_file is not None, guarded=guarded)
+        if objection is not None and not self.listen.insecure:
+            raise Refused("host", objection, host)
         return self

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from segue.cli.plans import run_plan, server_config
 from segue.config import load_run, load_serve
 from segue.core.types import Guidance, Jacobian, RtcMode, Schedule, Strategy
 from segue.core.watchdog import OnLinkLoss, SafetyConfig
+from segue.errors import ConfigError
+from segue.wire.keyfiles import Identity, Token
 from segue.wire.records import Encoding
+from tests.key_sets import key_set
 
 
 def test_every_flag_of_a_run_reaches_its_room(tmp_path: Path) -> None:
@@ -21,8 +26,11 @@ def test_every_flag_of_a_run_reaches_its_room(tmp_path: Path) -> None:
         --rtc.jacobian=identity --safety.max_action_age_s=3 --safety.on_link_loss=stop_now
         --safety.play_out_s=0.5 --safety.hold_grace_s=1 --safety.offline_limit_s=2 --safety.camera_limit_s=4
         --safety.hold_ramp_s=0.1 --safety.resume_ramp_s=0.15 --safety.park_s=3.5 --safety.min_deadline_s=0.6
-        --record_camera=front
+        --record_camera=front --tls.server_name=gpu-box
     """
+    keys = key_set(tmp_path / "keys")
+    argv += f" --tls.ca_file={keys.ca} --tls.cert_file={keys.client_cert} --tls.key_file={keys.client_key}"
+    argv += f" --auth.token_file={keys.token}"
     plan = run_plan(load_run(argv.split()).config, tmp_path)
     context, link, execution, output = plan.context, plan.link, plan.execution, plan.output
     assert (context.robot_id, context.task, context.seed, context.chunk_length) == ("left", "lift", 4, 40)
@@ -41,16 +49,41 @@ def test_every_flag_of_a_run_reaches_its_room(tmp_path: Path) -> None:
         resume_ramp_ns=150 * ms, park_ns=3500 * ms, min_deadline_ns=600 * ms,
     )  # fmt: skip
     assert (output.directory, output.record_camera) == (tmp_path, "front")
+    security = link.security
+    assert security.identity == Identity(keys.client_cert.read_bytes(), keys.client_key.read_bytes())
+    assert (security.authorities, security.server_name) == (keys.ca.read_bytes(), "gpu-box")
+    assert keys.token.read_text().startswith(security.token)
+    assert security.token
 
 
-def test_every_flag_of_a_server_reaches_it() -> None:
+def test_every_flag_of_a_server_reaches_it(tmp_path: Path) -> None:
     """Nothing that can be set is lost on the way to the server."""
     argv = """
         --host=0.0.0.0 --port=5 --insecure --policy.path=p --policy.device=cpu --max_robots=3 --max_batch=2
         --inference_latency=0.3 --drain_s=1
     """
+    keys = key_set(tmp_path / "keys")
+    argv += f" --tls.cert_file={keys.server_cert} --tls.key_file={keys.server_key}"
+    argv += f" --tls.client_ca_file={keys.ca} --auth.token_file={keys.token}"
     config = server_config(load_serve(argv.split()).config)
-    assert (config.host, config.port, config.insecure) == ("0.0.0.0", 5, True)
-    assert (config.policy_path, config.device) == ("p", "cpu")
+    assert (config.host, config.port, config.security.insecure) == ("0.0.0.0", 5, True)
     assert (config.max_robots, config.max_batch) == (3, 2)
     assert (config.inference_latency_s, config.drain_s) == (0.3, 1.0)
+    security = config.security
+    assert security.identity == Identity(keys.server_cert.read_bytes(), keys.server_key.read_bytes())
+    assert security.client_ca == keys.ca.read_bytes()
+    assert [each.text for each in security.tokens] == [keys.token.read_text().split()[0]]
+
+
+def test_the_environment_brings_the_token_to_both_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SEGUE_TOKEN is the token of server and robot, and the robot keeps it from a plain link to elsewhere."""
+    monkeypatch.setenv("SEGUE_TOKEN", "t" * 40)
+    assert server_config(load_serve([]).config).security.tokens == (Token("t" * 40),)
+    here = ["--robot.type=fake", "--server_address=127.0.0.1:1"]
+    assert run_plan(load_run(here).config, tmp_path).link.security.token == "t" * 40
+    there = ["--robot.type=fake", "--server_address=gpu-box:1"]
+    with pytest.raises(ConfigError, match=r"^server_address: gpu-box:1: the token would travel"):
+        run_plan(load_run(there).config, tmp_path)
+    assert run_plan(load_run([*there, "--insecure"]).config, tmp_path).link.security.token

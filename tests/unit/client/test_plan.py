@@ -75,7 +75,7 @@ def test_an_age_limit_that_cannot_be_kept_is_refused() -> None:
 @pytest.mark.parametrize(
     ("rule", "steps"),
     [
-        (RequestRule(horizon=50, threshold=0.5, min_execution_steps=10), 2 * 9 + 16),
+        (RequestRule(horizon=50, threshold=0.5, min_execution_steps=10), 2 * 9 + 25),
         (RequestRule(horizon=50, threshold=1.0, min_execution_steps=10), 2 * 9 + 10),
         (RequestRule(strategy=Strategy.SYNC, horizon=50, threshold=0.5), 9 + 25),
     ],
@@ -83,6 +83,15 @@ def test_an_age_limit_that_cannot_be_kept_is_refused() -> None:
 def test_how_old_an_action_gets(rule: RequestRule, steps: int) -> None:
     """An action is as old as its chunk's delay, its use, and the delay of the chunk that follows."""
     assert oldest_action_ns(rule, 30.0, 300 * NS_PER_MS) == int(steps * NS_PER_S / 30)
+
+
+def test_a_blended_action_is_as_old_as_the_chunk_that_reached_furthest() -> None:
+    """Blending keeps the oldest observation of a row, so a limit below a whole chunk's length is refused."""
+    rule = RequestRule(strategy=Strategy.ASYNC, horizon=50, threshold=1.0, min_execution_steps=10)
+    limit = SafetyConfig(max_action_age_ns=3 * NS_PER_S // 2)
+    settle(run_plan(rule=rule, aggregate="latest_only", safety=limit), policy())
+    with pytest.raises(ConfigError, match="max_action_age"):
+        settle(run_plan(rule=rule, aggregate="average", safety=limit), policy())
 
 
 def test_what_cannot_be_kept_up_is_said() -> None:

@@ -54,6 +54,7 @@ class ToyServer:
         self.infers: list[No] = []
         self.opened: list[pb.OpenRequest] = []
         self.inferred: list[pb.InferRequest] = []
+        self.metadata: list[dict[str, str | bytes]] = []
         self.stuck = threading.Event()
         self.padding = 0
         self.garbage = b""
@@ -76,9 +77,11 @@ class ToyServer:
         self._server.stop(0).wait()
 
     def _describe(self, data: bytes, context: grpc.ServicerContext) -> bytes:
+        self.metadata.append(dict(context.invocation_metadata()))
         return encode_description(ServerDescription(__version__, (1,), (policy(),), True)).SerializeToString()
 
     def _open(self, data: bytes, context: grpc.ServicerContext) -> bytes:
+        self.metadata.append(dict(context.invocation_metadata()))
         self.opened.append(pb.OpenRequest.FromString(data))
         if self.opens:
             refuse(context, self.opens.pop(0))
@@ -88,6 +91,7 @@ class ToyServer:
 
     def _infer(self, data: bytes, context: grpc.ServicerContext) -> bytes:
         message = pb.InferRequest.FromString(data)
+        self.metadata.append(dict(context.invocation_metadata()))
         self.inferred.append(message)
         self.on_infer()
         while self.stuck.is_set() and context.is_active():

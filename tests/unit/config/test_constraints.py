@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from segue.config.constraints import is_address, is_loopback
+from segue.config.constraints import is_address
 
 
 @pytest.mark.parametrize("text", ["127.0.0.1:8080", "gpu-box.local:1", "localhost:65535", "[::1]:8080"])
@@ -33,13 +33,3 @@ def test_an_address_is_a_host_and_a_port(text: str) -> None:
 def test_anything_else_is_none(text: str) -> None:
     """A missing or impossible host or port is seen before anything is dialled."""
     assert not is_address(text)
-
-
-@pytest.mark.parametrize(
-    ("host", "safe"),
-    [("127.0.0.1", True), ("127.8.8.8", True), ("::1", True), ("localhost", True), ("0.0.0.0", False),
-     ("192.168.0.2", False), ("::", False), ("gpu-box", False)],
-)  # fmt: skip
-def test_only_this_machine_reaches_loopback(host: str, safe: bool) -> None:
-    """What others may reach is never taken for loopback, a name of unknown meaning included."""
-    assert is_loopback(host) is safe

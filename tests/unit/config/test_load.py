@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -217,6 +218,46 @@ def test_serve_is_bound_to_loopback_unless_a_person_insists() -> None:
     assert load_serve(["--host=0.0.0.0", "--insecure"]).config.listen.insecure
     for host in ("127.0.0.1", "::1", "localhost"):
         assert load_serve([f"--host={host}"]).config.listen.host == host
+
+
+@pytest.mark.parametrize(
+    ("argv", "missing"),
+    [
+        (["--tls.cert_file=c", "--tls.key_file=k"], "add --auth.token_file or --tls.client_ca_file"),
+        (["--auth.token_file=t"], "add --tls.cert_file and --tls.key_file"),
+    ],
+)
+def test_serve_says_what_an_open_address_still_needs(argv: list[str], missing: str) -> None:
+    """The refusal names the flags that are missing, the verb that makes the files, and the way around."""
+    with pytest.raises(UsageError) as refused:
+        load_serve(["--host=0.0.0.0", *argv])
+    assert all(part in str(refused.value) for part in (missing, "`segue keys`", "--insecure"))
+    load_serve(["--host=0.0.0.0", "--insecure", *argv])
+
+
+def test_serve_listens_anywhere_with_tls_and_proof(monkeypatch: pytest.MonkeyPatch) -> None:
+    """TLS with a token, from a file or the environment, or with robots' certificates opens every address."""
+    tls = ["--host=0.0.0.0", "--tls.cert_file=c", "--tls.key_file=k"]
+    load_serve([*tls, "--auth.token_file=t"])
+    load_serve([*tls, "--tls.client_ca_file=ca"])
+    monkeypatch.setenv("SEGUE_TOKEN", "t" * 40)
+    load_serve(tls)
+
+
+@pytest.mark.parametrize("load", [load_serve, lambda argv: load_run(["--robot.type=fake", *argv])])
+@pytest.mark.parametrize(("given", "missing"), [("cert_file", "key_file"), ("key_file", "cert_file")])
+def test_half_a_pair_of_certificate_and_key_is_refused(
+    load: Callable[[list[str]], object], given: str, missing: str
+) -> None:
+    """Either end names the half that is missing, with the exit code of a wrong flag."""
+    with pytest.raises(UsageError, match=rf"^--tls\.{given}=x: needs tls\.{missing} beside it$"):
+        load([f"--tls.{given}=x"])
+
+
+def test_a_token_is_no_flag() -> None:
+    """There is no flag that takes the token itself: the machine's other users could read it."""
+    with pytest.raises(UsageError, match="no such flag"):
+        load_serve(["--auth.token=x"])
 
 
 def test_server_flags_of_lerobot_are_taken_with_a_reason() -> None:

@@ -8,6 +8,7 @@ import annotated_types as at
 import pytest
 
 from segue.config import DemoConfig, RunConfig, ServeConfig
+from segue.config.keys import KeysConfig
 from segue.config.robot import CAMERAS, ROBOTS, SIM_CAMERAS
 from segue.config.rtc import JacobianName, ModeName, RtcConfig, ScheduleName
 from segue.config.run import AggregateName, OnLinkLossName, SafetyConfig, StrategyName
@@ -18,7 +19,7 @@ from segue.core.watchdog import OnLinkLoss
 from segue.core.watchdog import SafetyConfig as CoreSafetyConfig
 from segue.robots.belt_model import CAMERA_NAMES
 
-ALL = [leaf for config in (RunConfig, ServeConfig, DemoConfig) for leaf in leaves(config)]
+ALL = [leaf for config in (RunConfig, ServeConfig, DemoConfig, KeysConfig) for leaf in leaves(config)]
 
 
 @pytest.mark.parametrize("leaf", ALL, ids=lambda leaf: f"{leaf.variant}.{leaf.key}")
@@ -43,7 +44,9 @@ def test_flags_have_no_room_in_their_names_where_lerobot_has_none() -> None:
         "inference.rtc.execution_horizon", "inference.rtc.max_guidance_weight",
         "inference.rtc.prefix_attention_schedule",
     }  # fmt: skip
-    assert {"robot", "robot.belt", "rtc", "inference", "inference.rtc", "safety"} == set(rooms(RunConfig))
+    assert {
+        "tls", "auth", "robot", "robot.belt", "rtc", "inference", "inference.rtc", "safety",
+    } == set(rooms(RunConfig))  # fmt: skip
 
 
 @pytest.mark.parametrize(
