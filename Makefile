@@ -13,11 +13,11 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 export MUJOCO_GL ?= $(shell cat $(VENV)/.gl 2>/dev/null)
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup demo test test-quick check ci bench train proto clean
+.PHONY: help setup demo test test-quick check ci faults seeds fuzz fuzz-brief soak bench train proto clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
-	@echo "also: setup, test-quick, check, ci, bench, train, proto, clean"
+	@echo "also: setup, test-quick, check, ci, faults, seeds, fuzz, soak, bench, train, proto, clean"
 
 setup: $(STAMP)
 
@@ -33,10 +33,31 @@ demo: setup
 	@$(BIN)/segue demo --output_dir=outputs/demo
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not faults"
 
 test-quick: setup
-	$(BIN)/python -m pytest -m "not slow and not e2e"
+	$(BIN)/python -m pytest -m "not slow and not e2e and not faults"
+
+# The table of faults on real processes: what was promised, what was measured. About ten minutes.
+faults: setup
+	$(BIN)/python -m pytest -m faults
+
+# A minute of robot time for each seed, with faults, under a virtual clock.
+SEEDS ?= 500
+seeds: setup
+	$(BIN)/python -m segue.testing.seeds --seeds $(SEEDS) --jobs 2
+
+# Coverage-guided fuzzing of decoders and configuration: an hour, or briefly.
+FUZZ_SECONDS ?= 3600
+fuzz: setup
+	$(BIN)/python -m tests.fuzz.run --seconds $(FUZZ_SECONDS)
+
+fuzz-brief: setup
+	$(BIN)/python -m tests.fuzz.run --seconds 70 --optional
+
+# Eight robots for half an hour with a fault every few seconds: nothing grows, nothing moves wrongly.
+soak: setup
+	$(BIN)/python -m tests.soak --minutes 30 --arms 8 --folder outputs/soak
 
 check: setup
 	$(BIN)/ruff check .
@@ -44,7 +65,7 @@ check: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-ci: check test
+ci: check test seeds faults
 
 bench: setup
 	@$(BIN)/segue bench --output_dir=outputs/bench

@@ -25,6 +25,8 @@ _log = logging.getLogger("segue.server")
 
 Result = PolicyOutput | Refused
 
+_NO_MEMORY = ("out of memory", "can't allocate memory", "cublas_status_alloc_failed")
+
 
 @dataclass(frozen=True, slots=True)
 class Served:
@@ -63,13 +65,15 @@ def _serve_halves(policy: Policy, batch: Sequence[PolicyInput]) -> Served:
     if len(halves) == 1:
         return Served([_out_of_memory()])
     results: list[Result] = []
+    fits = 1
     for half in halves:
         try:
             results += _infer(policy, half)
+            fits = max(fits, len(half))
         except Exception:
             _log.exception("the policy failed on half a batch, %d requests", len(half))
             results += [_out_of_memory() for _ in half]
-    return Served(results, fits=max(1, middle))
+    return Served(results, fits)
 
 
 def _infer(policy: Policy, batch: Sequence[PolicyInput]) -> list[Result]:
@@ -124,9 +128,14 @@ def _range_problem(actions: FloatArray, spec: PolicySpec) -> str | None:
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
-    # torch has a class of its own for it, which cannot be imported here.
-    causes = (error, error.__cause__)
-    return any(isinstance(c, MemoryError) or type(c).__name__ == "OutOfMemoryError" for c in causes)
+    # torch has a class of its own for it, which cannot be imported here, and raises plain
+    # RuntimeErrors from its CPU allocator and from the libraries below it.
+    return any(
+        isinstance(cause, MemoryError)
+        or type(cause).__name__ == "OutOfMemoryError"
+        or (isinstance(cause, RuntimeError) and any(words in str(cause).lower() for words in _NO_MEMORY))
+        for cause in (error, error.__cause__)
+    )
 
 
 def _out_of_memory() -> Refused:
