@@ -32,7 +32,7 @@ DEFAULTS: dict[str, Any] = {
     "factory": "segue.testing.robots:make_fake_robot",
     "settings": {"log": "/dev/null"},
     "connect_timeout_ms": 400,
-    "record": True,
+    "record_camera": None,
     "realtime": True,
 }
 
@@ -71,7 +71,7 @@ def run_plan(wish: dict[str, Any]) -> RunPlan:
         RequestContext(wish["robot_id"], "", "", "wave", Guidance(strategy=strategy), 50, 0),
         LinkPlan(wish["address"], connect_timeout_ns=wish["connect_timeout_ms"] * 1_000_000),
         execution,
-        OutputPlan(Path(wish["folder"]) / "run"),
+        OutputPlan(Path(wish["folder"]) / "run", wish["record_camera"]),
     )
 
 

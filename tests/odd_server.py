@@ -1,4 +1,4 @@
-"""A policy server for tests: the real one, with a policy that can misbehave; `tests.processes.Server` starts it.
+"""A policy server for tests: the real one, its policy can misbehave; `tests.processes.Server` starts it.
 
 Lines on standard input:
 

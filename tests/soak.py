@@ -1,4 +1,4 @@
-"""Eight simulated robots for half an hour with a fault every few seconds: nothing grows, nothing moves wrongly.
+"""Eight simulated robots, half an hour, a fault every few seconds: nothing grows or moves wrongly.
 
     python -m tests.soak --minutes 30 --arms 8 --folder outputs/soak
 

@@ -36,7 +36,7 @@ def test_a_cut_network(
     arm: Callable[..., Arm],
     judged: Callable[[Arm], int],
 ) -> None:
-    """A network that swallows everything is noticed by deadlines; the arm holds, and goes on once it heals."""
+    """A network that swallows everything is noticed by deadlines; the arm holds, then goes on."""
     server = serve(latency_s=INFERENCE_MS / 1000)
     with FaultProxy(server.address) as proxy:
         made = arm(proxy.address).moving()
@@ -112,7 +112,7 @@ def test_a_bad_network_for_a_while(
 def test_a_slow_link_gets_smaller_pictures(
     row: Row, serve: Callable[..., Server], arm: Callable[..., Arm], judged: Callable[[Arm], int]
 ) -> None:
-    """At 200 kB/s three full pictures take most of a second: their quality is lowered, once, and that is said."""
+    """At 200 kB/s three full pictures take most of a second: their quality is lowered once, and said."""
     server = serve()
     with FaultProxy(server.address) as proxy:
         proxy.throttle(200_000, up=True, down=False)
