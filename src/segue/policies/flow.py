@@ -44,6 +44,8 @@ MIN_TIME_LEFT = 0.05
 OBSERVATION_CLIP = 5.0
 TIME_FREQUENCIES = (1.0, 2.0, 4.0)
 WARM_RUNS = 5
+# What a weights file may claim.
+LARGEST = {"horizon": 4096, "sampler_steps": 1000, "width": 16_384, "depth": 256}
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,6 +289,7 @@ def load_flow_policy(path: Path, device: str, steps: int | None = None) -> FlowP
         with safe_open(path, framework="pt", device="cpu") as file:
             config = json.loads((file.metadata() or {})[METADATA_KEY])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        _check_sizes(config)
         steps = steps or int(config["sampler_steps"])
         return build_flow_policy(config, tensors, device, steps, _digest(path.read_bytes(), steps))
     except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
@@ -327,6 +330,14 @@ def build_flow_policy(
     network.load_state_dict({k: v for k, v in tensors.items() if k not in STATISTICS})
     normaliser = Normaliser(*(tensors[name].double().numpy() for name in STATISTICS))
     return FlowPolicy(network.to(device), normaliser, spec, steps)
+
+
+def _check_sizes(config: Mapping[str, Any]) -> None:
+    """Refuses a file that claims absurd sizes, before memory is set aside for them."""
+    claims = {key: config[key] for key in ("horizon", "sampler_steps")} | config["network"]
+    for key, claimed in claims.items():
+        if not 1 <= claimed <= LARGEST[key]:
+            raise ValueError(f"{key} {claimed} is outside 1..{LARGEST[key]}")
 
 
 def _dimensions(listed: Sequence[Mapping[str, str]]) -> tuple[Dimension, ...]:

@@ -2,7 +2,8 @@
 
 `builtin:…` names what comes with the package. torch is imported only for the
 policies that need it, so a scripted policy serves on a host without torch.
-This file chooses and loads; it does not download.
+Anything else is a file on this host: a safetensors file, or a folder that
+holds one. This file chooses and loads; it does not download.
 """
 
 from __future__ import annotations
@@ -17,14 +18,20 @@ from segue.policies.scripted import ScriptedConfig, ScriptedPolicy
 WEIGHTS = Path(__file__).parent / "weights"
 BELT = "builtin:belt"
 SCRIPTED = "builtin:scripted"
-ALLOWED = f"{BELT}, {SCRIPTED}, or {SCRIPTED}@HZ with another rate than 10 Hz"
+SUFFIX = ".safetensors"
+ALLOWED = (
+    f"{BELT}, {SCRIPTED}, or {SCRIPTED}@HZ with another rate than 10 Hz, "
+    f"or a {SUFFIX} file of this host, or a folder that holds one"
+)
+# A claim of more is a mistake or an attack; it is refused before it is read.
+MAX_FILE_BYTES = 64 * 1024**3
 
 
 def load_policy(name: str, device: str = "auto") -> Policy:
     """Loads the policy called `name`.
 
     Args:
-        name: ``builtin:belt``, ``builtin:scripted`` or ``builtin:scripted@30``.
+        name: ``builtin:belt``, ``builtin:scripted``, ``builtin:scripted@30``, or a path.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``; of no meaning to a scripted policy.
 
     Raises:
@@ -37,7 +44,32 @@ def load_policy(name: str, device: str = "auto") -> Policy:
     base, at, rate = name.partition("@")
     if base == SCRIPTED:
         return ScriptedPolicy(ScriptedConfig(action_hz=_rate(rate)) if at else ScriptedConfig())
-    raise ConfigError(f"policy.path: {name!r} is unknown; allowed are {ALLOWED}")
+    from_disk = _weights_at(Path(name)) if name else None
+    if from_disk is None:
+        raise ConfigError(f"policy.path: {name!r} is unknown; allowed are {ALLOWED}")
+    from segue.policies.flow import load_flow_policy
+
+    return load_flow_policy(from_disk, resolve_device(device))
+
+
+def _weights_at(path: Path) -> Path | None:
+    """Returns the weights file that `path` means; None when nothing of the kind is there.
+
+    Raises:
+        ConfigError: a folder with several of them, or a file that is too large.
+    """
+    if path.is_dir():
+        found = sorted(path.glob(f"*{SUFFIX}"))
+        if len(found) > 1:
+            names = ", ".join(each.name for each in found)
+            raise ConfigError(f"policy.path: {path} holds {names}; allowed is one, name the file")
+        path = found[0] if found else path
+    if path.suffix != SUFFIX or not path.is_file():
+        return None
+    size = path.stat().st_size
+    if size > MAX_FILE_BYTES:
+        raise ConfigError(f"policy.path: {path} has {size} bytes, allowed are {MAX_FILE_BYTES}")
+    return path
 
 
 def resolve_device(wanted: str) -> str:

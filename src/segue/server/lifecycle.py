@@ -22,12 +22,15 @@ from grpc_reflection.v1alpha import reflection
 from segue.clock import NS_PER_S, Clock, SystemClock
 from segue.errors import ConfigError, Overloaded
 from segue.policies.base import Policy
+from segue.server.auth import TokenCheck, TokenInterceptor
 from segue.server.batcher import Batcher
+from segue.server.rate import Rate
 from segue.server.service import SERVICE_NAME, PolicyService
 from segue.server.session import SessionLimits, Sessions
 from segue.server.settings import ServerConfig, bind_address, check_bind
-from segue.server.store import Loader, PolicyStore
+from segue.server.store import PolicyStore
 from segue.server.traffic import MAX_CALLS_PER_ROBOT, Phase, Traffic
+from segue.server.watchdog import HangJudge, HangLimits, Watchdog, end_process, last_resort
 from segue.server.worker import PolicyWorker
 from segue.wire import policy_pb2  # noqa: F401  (registers the service for reflection)
 from segue.wire.channel import server_options
@@ -38,6 +41,10 @@ _SERVING = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 # Threads for handshakes, health and refusals, beyond those that wait for the policy.
 _SPARE_THREADS = 8
+# One host may open this many times the sessions that there are, at once: all robots may come back
+# from one address at the same moment. Afterwards as many as there are in so many seconds.
+_OPENS_AT_ONCE = 4
+_REFILL_S = 4.0
 # Replies already handed to gRPC get this long to leave.
 _FLUSH_S = 0.5
 # What did not finish within the grace is ended at once, so that the process ends within a second of it.
@@ -48,7 +55,11 @@ class PolicyServer:
     """A server with one policy store, in this process."""
 
     def __init__(
-        self, config: ServerConfig, policy: Policy | PolicyStore, clock: Clock | None = None
+        self,
+        config: ServerConfig,
+        policy: Policy | PolicyStore,
+        clock: Clock | None = None,
+        on_hang: Callable[[str], None] = end_process,
     ) -> None:
         """Prepares a server; nothing is bound or loaded yet.
 
@@ -56,6 +67,8 @@ class PolicyServer:
             config: where to listen, and the limits.
             policy: one that is already there, or a store that loads it on `start`.
             clock: of this host.
+            on_hang: what to do, with the reason, about a policy that never comes back, once all
+                that wait were refused; ends the process with 70 unless told otherwise.
 
         Raises:
             ConfigError: the address is not loopback and `insecure` is not set.
@@ -63,26 +76,15 @@ class PolicyServer:
         self.warning = check_bind(config)
         self._config = config
         self._store = policy if isinstance(policy, PolicyStore) else PolicyStore.of(policy)
-        self._traffic = Traffic()
+        opens = Rate(config.max_robots / _REFILL_S, _OPENS_AT_ONCE * config.max_robots)
+        self._traffic = Traffic(opens)
         clock = clock or SystemClock()
         self._worker = PolicyWorker(self._store, Batcher(config.max_batch), clock)
+        self._watchdog = self._make_watchdog(clock, on_hang)
         self._health = health.HealthServicer()
         self._grpc = self._make_grpc(clock)
         self._ready: Future[None] = Future()
         self._stopped = threading.Event()
-
-    @classmethod
-    def loading(cls, config: ServerConfig, loader: Loader) -> PolicyServer:
-        """Returns a server that will load the policy named in `config`.
-
-        Args:
-            config: `policy_path` and `device` are handed to the loader.
-            loader: returns the policy at a path on a device.
-
-        Raises:
-            ConfigError: the address is not loopback and `insecure` is not set.
-        """
-        return cls(config, PolicyStore(loader, [config.policy_path], config.device))
 
     def start(self, on_ready: Callable[[str], None] | None = None) -> str:
         """Binds, loads, warms up, and returns when the server is serving.
@@ -98,8 +100,8 @@ class PolicyServer:
             Overloaded: `stop` was called meanwhile.
         """
         address = self._bind()
-        if self.warning:
-            _log.warning("%s", self.warning)
+        for warning in filter(None, (self.warning, *self._config.security.warnings)):
+            _log.warning("%s", warning)
         self._set_health(_NOT_SERVING)
         self._grpc.start()
         self._worker.start(self._store.load, self._ready)
@@ -112,6 +114,7 @@ class PolicyServer:
             raise
         self._traffic.enter(Phase.SERVING)
         self._set_health(_SERVING)
+        self._watchdog.start()
         if on_ready is not None:
             on_ready(address)
         return address
@@ -133,20 +136,58 @@ class PolicyServer:
         idle = self._traffic.wait_idle(grace_s)
         if not idle:
             _log.warning("requests were still in flight after %.1f s", grace_s)
-        flush_s = _FLUSH_S if idle else _CUT_OFF_S
+        self._close(_FLUSH_S if idle else _CUT_OFF_S)
+        self._stopped.set()
+
+    def use_last_resort(self) -> None:
+        """Has a policy that hangs with Python's lock in its hand end this process, too; see `watchdog`.
+
+        For a server that has a process of its own.
+        """
+        limits = HangLimits(warm_s=self._config.watchdog_s)
+        self._worker.guard = lambda call: last_resort(call, limits)
+
+    def _close(self, flush_s: float) -> None:
+        self._watchdog.stop()
         self._worker.stop(flush_s)
         self._grpc.stop(flush_s).wait()
-        self._stopped.set()
+
+    def _make_watchdog(self, clock: Clock, on_hang: Callable[[str], None]) -> Watchdog:
+        judge = HangJudge(HangLimits(warm_s=self._config.watchdog_s))
+
+        def give_up(sentence: str) -> None:
+            _log.error("the policy hangs: %s; the server ends", sentence)
+            self._health.enter_graceful_shutdown()
+            self._traffic.enter(Phase.DRAINING)
+            self._worker.abandon()
+            self._traffic.wait_idle(_FLUSH_S)
+            self._close(_CUT_OFF_S)
+            # Before anybody who waits for the stop: the process must end with the code of a hang.
+            on_hang(sentence)
+            self._stopped.set()
+
+        return Watchdog(lambda: self._worker.under_way, judge, clock, give_up)
 
     def _bind(self) -> str:
         wanted = bind_address(self._config)
         try:
-            port = self._grpc.add_insecure_port(wanted)
+            port = self._add_port(wanted)
         except RuntimeError:
             port = 0
         if port == 0:
             raise ConfigError(f"host, port: {wanted} cannot be bound; allowed is a free port of this host")
         return f"{wanted.rpartition(':')[0]}:{port}"
+
+    def _add_port(self, address: str) -> int:
+        security = self._config.security
+        if security.identity is None:
+            return self._grpc.add_insecure_port(address)
+        credentials = grpc.ssl_server_credentials(
+            [(security.identity.key, security.identity.certificate)],
+            root_certificates=security.client_ca,
+            require_client_auth=security.client_ca is not None,
+        )
+        return self._grpc.add_secure_port(address, credentials)
 
     def _make_grpc(self, clock: Clock) -> grpc.Server:
         config = self._config
@@ -154,14 +195,24 @@ class PolicyServer:
             "max_batch": str(config.max_batch),
             "inference_latency_s": f"{config.inference_latency_s:g}",
         }
-        sessions = Sessions(SessionLimits(config.max_robots), lambda: secrets.token_hex(16), facts)
+        rate = Rate(config.requests_per_s, max(1, round(config.requests_per_s / 4)))
+        sessions = Sessions(
+            SessionLimits(config.max_robots, requests=rate), lambda: secrets.token_hex(16), facts
+        )
         latency_ns = round(config.inference_latency_s * NS_PER_S)
         service = PolicyService(
-            self._store, sessions, self._worker, self._traffic, clock, latency_ns=latency_ns
+            self._store,
+            sessions,
+            self._worker,
+            self._traffic,
+            clock,
+            latency_ns=latency_ns,
         )
+        tokens = config.security.tokens
         calls = config.max_robots * MAX_CALLS_PER_ROBOT + _SPARE_THREADS
         server = grpc.server(
             ThreadPoolExecutor(calls, thread_name_prefix="segue-call"),
+            interceptors=[TokenInterceptor(TokenCheck(tokens))] if tokens else [],
             options=server_options(max_connections=2 * calls),
             # More would only wait for a thread: it is better to say so at once.
             maximum_concurrent_rpcs=calls,
@@ -196,6 +247,7 @@ def run_until_signalled(server: PolicyServer, on_ready: Callable[[str], None] | 
         # Not here: a handler may interrupt a lock's holder, which `stop` would then wait for.
         threading.Thread(target=server.stop, name="segue-drain").start()
 
+    server.use_last_resort()
     before = {number: signal.signal(number, drain) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         server.start(on_ready)

@@ -15,10 +15,9 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import CancelledError
 from dataclasses import replace
-from typing import NoReturn, TypeVar
+from typing import NoReturn
 
 import grpc
-from google.protobuf.message import DecodeError, Message
 
 from segue import __version__
 from segue.clock import NS_PER_S, Clock
@@ -37,6 +36,7 @@ from segue.server.worker import Outcome, PolicyWorker
 from segue.wire import policy_pb2 as pb
 from segue.wire.codec import decode_request, encode_chunk, set_timings
 from segue.wire.handshake import decode_handshake, encode_description, encode_welcome
+from segue.wire.parse import parse
 from segue.wire.records import RequestContext, ServerDescription, ServerTimings
 from segue.wire.refusal import REFUSAL_KEY, Reason, encode_refusal
 from segue.wire.version import SUPPORTED_VERSIONS
@@ -51,7 +51,6 @@ _LONGEST_WAIT_S = 60.0
 _LONGEST_SENTENCE = 2_000
 
 Call = Callable[[bytes, grpc.ServicerContext], bytes]
-AnyMessage = TypeVar("AnyMessage", bound=Message)
 
 
 class PolicyService:
@@ -94,7 +93,7 @@ class PolicyService:
         )
 
     def _describe(self, data: bytes, context: grpc.ServicerContext) -> bytes:
-        _parse(pb.DescribeRequest, data)
+        parse(pb.DescribeRequest, data)
         description = ServerDescription(
             server_version=__version__,
             protocol_versions=SUPPORTED_VERSIONS,
@@ -104,12 +103,14 @@ class PolicyService:
         return encode_description(description).SerializeToString()
 
     def _open(self, data: bytes, context: grpc.ServicerContext) -> bytes:
-        message = _parse(pb.OpenRequest, data)
+        message = parse(pb.OpenRequest, data)
         # Before anything else: a later version may use words that this one cannot read.
         check_version(message.protocol_version)
-        handshake = decode_handshake(message)
+        # Before the rest is looked at: a host that knocks while the server loads spends nothing.
         self._traffic.check_open()
-        spec = self._declared(self._store.resolve(handshake.policy))
+        self._traffic.count_open(context.peer().rpartition(":")[0], self._clock.now_ns())
+        handshake = decode_handshake(message)
+        spec = self._declared(self._resolve(handshake.policy))
         with self._sessions_lock:
             welcome = self._sessions.open(handshake, spec, self._clock.now_ns())
         device = self._store.device(spec.name)
@@ -118,9 +119,17 @@ class PolicyService:
         _log.info("robot %a opened a session with %s", handshake.robot_id, spec.name)
         return encode_welcome(welcome).SerializeToString()
 
+    def _resolve(self, name: str) -> PolicySpec:
+        try:
+            return self._store.resolve(name)
+        except Refused as refused:
+            if refused.refusal.reason is Reason.NOT_READY:
+                self._worker.load_named()
+            raise
+
     def _infer(self, data: bytes, context: grpc.ServicerContext) -> bytes:
         watch = Stopwatch(self._clock)
-        message = _parse(pb.InferRequest, data)
+        message = parse(pb.InferRequest, data)
         with self._traffic.call(message.session_id):
             asked, request = decode_request(message)
             watch.lap("decoding")
@@ -195,13 +204,6 @@ def _reply(chunk: ActionChunk, outcome: Outcome, watch: Stopwatch) -> bytes:
     )
     set_timings(message, timings)
     return message.SerializeToString()
-
-
-def _parse(kind: type[AnyMessage], data: bytes) -> AnyMessage:
-    try:
-        return kind.FromString(data)
-    except DecodeError:
-        raise RemoteProtocolError(f"these bytes are no {kind.DESCRIPTOR.name}") from None
 
 
 def _time_left_s(context: grpc.ServicerContext) -> float:

@@ -11,7 +11,8 @@ one after another. In order of use:
 A session says which robot's names and units a number belongs to; it holds no
 plan and no past, so losing one costs a robot nothing but another handshake. A
 place is taken from a robot only when another wants it and the first has been
-silent for `idle_ns`. Each call raises `Refused` or `RemoteProtocolError`
+silent for `idle_ns`, or has opened and then never asked for `unused_ns`: who
+opens sessions for their own sake gets little for it. Each call raises `Refused` or `RemoteProtocolError`
 instead of returning.
 """
 
@@ -23,11 +24,15 @@ from dataclasses import dataclass
 from segue.clock import NS_PER_S
 from segue.core.specs import PolicySpec, RobotSpec, differences
 from segue.core.types import ChunkRequest
+from segue.server.rate import Rate
 from segue.server.refused import Refused
 from segue.server.requests import check_guidance, check_request, guidance_difference
 from segue.wire.records import Handshake, RequestContext, Welcome
 from segue.wire.refusal import Reason
 from segue.wire.version import SUPPORTED_VERSIONS
+
+# Far more than any robot asks: forty times 5 Hz.
+REQUESTS = Rate(per_s=200.0, burst=50)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +41,16 @@ class SessionLimits:
 
     Attributes:
         idle_ns: silence after which a session yields its place to a newcomer.
+        unused_ns: the same for a session that was opened and never asked anything.
+        requests: how often one session may ask; a robot asks a few times a second.
         max_slack_ns: the most time left that a request may claim; nobody can sink below all others for ever.
     """
 
     max_robots: int = 16
     idle_ns: int = 10 * NS_PER_S
     max_slack_ns: int = 10 * NS_PER_S
+    unused_ns: int = 2 * NS_PER_S
+    requests: Rate = REQUESTS
 
 
 @dataclass(slots=True)
@@ -54,6 +63,8 @@ class Session:
     policy: PolicySpec
     spec_hash: str
     last_seen_ns: int
+    used: bool = False
+    requests_full_ns: int = 0
 
 
 class Sessions:
@@ -134,7 +145,8 @@ class Sessions:
             raise Refused(Reason.UNKNOWN_SESSION, "this server does not know the session: open one first")
         if context.spec_hash != session.spec_hash:
             raise Refused(Reason.SPEC_CHANGED, "spec_hash is not that of the session's policy: open again")
-        session.last_seen_ns = now_ns
+        self._count(session, now_ns)
+        session.last_seen_ns, session.used = now_ns, True
         check_request(request, context, session.robot, session.policy)
         return session
 
@@ -149,10 +161,22 @@ class Sessions:
     def _make_room(self, now_ns: int) -> None:
         if len(self._table) < self._limits.max_robots:
             return
-        quietest = min(self._table.values(), key=lambda session: session.last_seen_ns)
-        if now_ns - quietest.last_seen_ns < self._limits.idle_ns:
+        first = min(self._table.values(), key=self._yields_ns)
+        if now_ns < self._yields_ns(first):
             raise Refused(Reason.FULL, f"all {self._limits.max_robots} places for robots are taken")
-        del self._table[quietest.session_id]
+        del self._table[first.session_id]
+
+    def _yields_ns(self, session: Session) -> int:
+        """Returns from when on a session's place may be taken."""
+        limits = self._limits
+        return session.last_seen_ns + (limits.idle_ns if session.used else limits.unused_ns)
+
+    def _count(self, session: Session, now_ns: int) -> None:
+        rate = self._limits.requests
+        full_ns = rate.taken(session.requests_full_ns, now_ns)
+        if full_ns is None:
+            raise Refused(Reason.FULL, f"more than {rate.per_s:g} requests a second from this robot")
+        session.requests_full_ns = full_ns
 
 
 def check_version(version: int) -> None:

@@ -1,7 +1,9 @@
 """What is under way: the server's phase, and how many calls of whom are in flight.
 
 Calls are let through while the server is serving and while their robot has
-few enough of its own; a stop waits here until the last one has left.
+few enough of its own; a stop waits here until the last one has left. How often
+one host may open a session is counted here as well, since it is known before
+anything that the host says was looked at.
 """
 
 from __future__ import annotations
@@ -12,11 +14,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import Enum, auto
 
+from segue.server.rate import Buckets, Rate
 from segue.server.refused import Refused
 from segue.wire.refusal import Reason
 
 # One running, one waiting, one that was just replaced and one whose pictures are being decoded.
 MAX_CALLS_PER_ROBOT = 4
+OPENS = Rate(per_s=4.0, burst=64)
 
 
 class Phase(Enum):
@@ -36,10 +40,16 @@ _CLOSED = {
 class Traffic:
     """Counts calls in and out."""
 
-    def __init__(self) -> None:
+    def __init__(self, opens: Rate = OPENS) -> None:
+        """Lets nobody through before `enter`.
+
+        Args:
+            opens: how often one host may open a session.
+        """
         self._changed = threading.Condition()
         self._phase = Phase.LOADING
         self._calls: Counter[str] = Counter()
+        self._opens = Buckets(opens)
 
     def __repr__(self) -> str:
         return f"<Traffic {self._phase.name} calls={self._calls.total()}>"
@@ -64,6 +74,16 @@ class Traffic:
         closed = _CLOSED.get(self._phase)
         if closed is not None:
             raise Refused(*closed)
+
+    def count_open(self, host: str, now_ns: int) -> None:
+        """Counts one handshake of `host`.
+
+        Raises:
+            Refused: there were too many lately.
+        """
+        with self._changed:
+            if not self._opens.take(host, now_ns):
+                raise Refused(Reason.FULL, "too many sessions are being opened from this host")
 
     @contextmanager
     def call(self, robot: str) -> Iterator[None]:

@@ -1,28 +1,35 @@
 """The one thread that owns the policy.
 
 Handlers put requests into the batcher and wait; this thread loads, warms up,
-takes batches out, calls the policy and hands out the results. The batcher is
-touched under one lock, which is never held while the policy runs. Nothing that
-a request or the policy does ends the thread.
+takes batches out, calls the policy and hands out the results; between batches
+it loads what a handshake named. The batcher is touched under one lock, which
+is never held while the policy runs. Nothing that a request or the policy does
+ends the thread; a call of the policy that never returns is for the watchdog to
+notice, which sees it in `under_way`.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
-from concurrent.futures import Future
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, InvalidStateError
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 
 from segue.clock import Clock
-from segue.policies.base import PolicyInput, PolicyOutput
+from segue.core.specs import PolicySpec
+from segue.policies.base import Policy, PolicyInput, PolicyOutput
 from segue.server.batcher import Batcher, Job
 from segue.server.inference import Result, serve
 from segue.server.refused import Refused
 from segue.server.store import PolicyStore
+from segue.server.watchdog import UnderWay
 from segue.wire.refusal import Reason
 
 _log = logging.getLogger("segue.server")
+
+Guard = Callable[[UnderWay], AbstractContextManager[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +62,8 @@ class PolicyWorker:
     """Serves the requests of all robots on one thread."""
 
     def __init__(self, store: PolicyStore, batcher: Batcher[Ticket], clock: Clock) -> None:
+        self.guard: Guard = lambda call: nullcontext()
+        self.under_way: UnderWay | None = None
         self._store = store
         self._batcher = batcher
         self._clock = clock
@@ -62,6 +71,7 @@ class PolicyWorker:
         self._stopping = False
         # `warm_up` has run batches of one; a larger size may compile or allocate anew.
         self._warm_sizes: set[tuple[str, int]] = set()
+        self._running: list[Job[Ticket]] = []
         self._thread: threading.Thread | None = None
 
     def start(self, prepare: Callable[[], None], ready: Future[None]) -> None:
@@ -118,10 +128,19 @@ class PolicyWorker:
             self._stopping = True
             dropped = self._batcher.clear()
             self._changed.notify()
-        for job in dropped:
-            job.payload.answer.set_exception(_draining())
+        _refuse(dropped)
         if self._thread is not None:
             self._thread.join(timeout_s)
+
+    def abandon(self) -> None:
+        """Refuses what waits and what runs, without waiting for a policy that does not come back."""
+        self.stop(0.0)
+        _refuse(self._running)
+
+    def load_named(self) -> None:
+        """Has the policies loaded that the store was asked for, as soon as no batch runs."""
+        with self._changed:
+            self._changed.notify()
 
     def _run(self, prepare: Callable[[], None], ready: Future[None]) -> None:
         try:
@@ -134,19 +153,24 @@ class PolicyWorker:
         if not ready.set_running_or_notify_cancel():
             return
         ready.set_result(None)
-        while batch := self._next_batch():
-            self._serve(batch)
+        while not self._stopping:
+            if (name := self._store.load_one()) is not None:
+                self._warm_sizes.add((name, 1))
+            if batch := self._next_batch():
+                self._serve(batch)
 
     def _next_batch(self) -> list[Job[Ticket]]:
-        """Waits for a batch; none when the server is stopping."""
+        """Waits for a batch; none when the server is stopping, or a policy is to be loaded first."""
         with self._changed:
-            self._changed.wait_for(lambda: self._stopping or len(self._batcher))
-            return self._batcher.next_batch()
+            self._changed.wait_for(lambda: self._stopping or self._store.wanted or len(self._batcher))
+            return [] if self._stopping else self._batcher.next_batch()
 
     def _serve(self, batch: list[Job[Ticket]]) -> None:
         group = batch[0].group
+        self._running = batch
         began_ns = self._clock.now_ns()
-        served = serve(self._store.policy(group), [job.payload.input for job in batch])
+        policy = _Watched(self._store.policy(group), self._call)
+        served = serve(policy, [job.payload.input for job in batch])
         ended_ns = self._clock.now_ns()
         with self._changed:
             self._batcher.finish(ended_ns)
@@ -158,14 +182,60 @@ class PolicyWorker:
         self._warm_sizes.add(size)
         for job, result in zip(batch, served.results, strict=True):
             _answer(job.payload, result, began_ns, ended_ns, cold)
+        self._running = []
+
+    def _call(self, policy: Policy, batch: Sequence[PolicyInput]) -> list[PolicyOutput]:
+        """Calls the policy, and lets the watchdog see for how long."""
+        spec = policy.spec
+        cold = (spec.name, len(batch)) not in self._warm_sizes
+        self.under_way = call = UnderWay(spec.name, len(batch), spec.warm_inference_ns, cold)
+        try:
+            with self.guard(call):
+                return policy.infer(batch)
+        finally:
+            self.under_way = None
+
+
+class _Watched:
+    """A policy whose every call passes through the worker: a batch that failed is asked again in parts."""
+
+    def __init__(
+        self, policy: Policy, call: Callable[[Policy, Sequence[PolicyInput]], list[PolicyOutput]]
+    ) -> None:
+        self._policy = policy
+        self._call = call
+
+    @property
+    def spec(self) -> PolicySpec:
+        return self._policy.spec
+
+    def warm_up(self) -> None:
+        self._policy.warm_up()
+
+    def infer(self, batch: Sequence[PolicyInput]) -> list[PolicyOutput]:
+        return self._call(self._policy, batch)
+
+
+def _refuse(jobs: Sequence[Job[Ticket]]) -> None:
+    for job in jobs:
+        _settle(job.payload, _draining())
+
+
+def _settle(ticket: Ticket, outcome: Outcome | Refused) -> None:
+    """Answers a ticket, unless it was answered when its batch was given up."""
+    with suppress(InvalidStateError):
+        if isinstance(outcome, Refused):
+            ticket.answer.set_exception(outcome)
+        else:
+            ticket.answer.set_result(outcome)
 
 
 def _answer(ticket: Ticket, result: Result, began_ns: int, ended_ns: int, cold: bool) -> None:
     if isinstance(result, Refused):
-        ticket.answer.set_exception(result)
+        _settle(ticket, result)
         return
     queue_ns = began_ns - ticket.submitted_ns
-    ticket.answer.set_result(Outcome(result, queue_ns, ended_ns - began_ns, cold))
+    _settle(ticket, Outcome(result, queue_ns, ended_ns - began_ns, cold))
 
 
 def _draining() -> Refused:

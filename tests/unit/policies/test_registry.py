@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.numpy import save_file
 
 from segue.errors import ConfigError
 from segue.policies.flow import FlowPolicy
-from segue.policies.registry import load_policy, resolve_device
+from segue.policies.registry import MAX_FILE_BYTES, WEIGHTS, load_policy, resolve_device
 from segue.policies.scripted import ScriptedPolicy
 
 
@@ -38,6 +44,49 @@ def test_unknown_policy_lists_what_is_allowed(name: str) -> None:
     with pytest.raises(ConfigError, match=r"allowed are builtin:belt, builtin:scripted") as refusal:
         load_policy(name)
     assert repr(name) in str(refusal.value)
+
+
+def test_a_policy_on_disk_loads_from_its_file_and_from_its_folder(tmp_path: Path) -> None:
+    """A weights file, and a folder that holds one, load as what they are."""
+    file = tmp_path / "belt.safetensors"
+    file.write_bytes((WEIGHTS / "belt.safetensors").read_bytes())
+    for path in (file, tmp_path):
+        loaded = load_policy(str(path), "cpu")
+        assert loaded.spec.policy_hash == load_policy("builtin:belt", "cpu").spec.policy_hash
+
+
+def test_a_folder_with_two_policies_asks_which(tmp_path: Path) -> None:
+    """A folder that holds two weights files is refused with both names."""
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.safetensors").write_bytes(b"")
+    with pytest.raises(ConfigError, match=r"a\.safetensors, b\.safetensors"):
+        load_policy(str(tmp_path), "cpu")
+
+
+def test_a_file_that_is_absurdly_large_is_not_read(tmp_path: Path) -> None:
+    """A weights file beyond the bound is refused by its size alone."""
+    with (tmp_path / "huge.safetensors").open("wb") as file:
+        file.truncate(MAX_FILE_BYTES + 1)
+    with pytest.raises(ConfigError, match="allowed are"):
+        load_policy(str(tmp_path), "cpu")
+
+
+@pytest.mark.parametrize("data", [b"", b"\x80\x04K\x01.", b"\xff" * 8 + b"{}", b"\x02" + bytes(7) + b"{}"])
+def test_a_broken_file_is_refused(tmp_path: Path, data: bytes) -> None:
+    """An empty file, a pickle, a header of 2^64 bytes and one without a policy are refused."""
+    (tmp_path / "x.safetensors").write_bytes(data)
+    with pytest.raises(ConfigError, match="not a flow policy"):
+        load_policy(str(tmp_path), "cpu")
+
+
+def test_sizes_that_a_file_claims_are_checked_before_memory_is_taken(tmp_path: Path) -> None:
+    """A weights file that claims a network of a million units is refused, and nothing is built."""
+    with safe_open(WEIGHTS / "belt.safetensors", framework="np") as file:
+        config = json.loads(file.metadata()["segue"])
+    config["network"]["width"] = 1_000_000
+    save_file({"x": np.zeros(1)}, tmp_path / "x.safetensors", {"segue": json.dumps(config)})
+    with pytest.raises(ConfigError, match="width 1000000 is outside"):
+        load_policy(str(tmp_path), "cpu")
 
 
 @pytest.mark.parametrize("rate", ["", "fast", "0", "-5", "nan", "inf"])

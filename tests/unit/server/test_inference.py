@@ -54,7 +54,15 @@ def test_one_request_that_breaks_the_policy_does_not_fail_the_others() -> None:
     assert "secret" not in str(served.results[1])
 
 
-@pytest.mark.parametrize("error", [MemoryError(), OutOfMemoryError("CUDA out of memory")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory"),
+    ],
+)
 def test_a_batch_that_does_not_fit_is_halved_once(error: Exception) -> None:
     """A batch beyond the memory is served in halves, and how many fit is reported."""
 

@@ -16,8 +16,10 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from segue.errors import ConfigError, Overloaded
 from segue.server.lifecycle import PolicyServer
+from segue.server.security import ServerSecurity
 from segue.server.service import SERVICE_NAME
 from segue.server.settings import ServerConfig
+from segue.server.store import PolicyStore
 from segue.wire import policy_pb2 as pb
 from segue.wire.handshake import decode_description
 from segue.wire.refusal import Reason
@@ -120,12 +122,12 @@ def test_nobody_waits_on_after_the_drain(latency_s: float) -> None:
 
 def test_the_device_is_told_only_by_a_policy_that_knows_it(serve: Serve) -> None:
     """The handshake's answer names the device that the policy is on, and none when it does not say."""
-    assert "device" not in serve(device="auto").open().configuration
+    assert "device" not in serve().open().configuration
 
     class Placed(ToyPolicy):
         device = "abacus:1"
 
-    assert serve(Placed(), device="auto").open().configuration["device"] == "abacus:1"
+    assert serve(Placed()).open().configuration["device"] == "abacus:1"
 
 
 def test_a_server_that_comes_back_serves_after_a_new_handshake() -> None:
@@ -155,7 +157,18 @@ def test_an_open_address_needs_a_word() -> None:
     """An address that others can reach is refused before anything is bound, and warned about when allowed."""
     with pytest.raises(ConfigError, match="--insecure"):
         PolicyServer(ServerConfig(host="0.0.0.0", port=0), ToyPolicy())
-    assert PolicyServer(ServerConfig(host="0.0.0.0", port=0, insecure=True), ToyPolicy()).warning
+    allowed = ServerSecurity(insecure=True)
+    assert PolicyServer(ServerConfig(host="0.0.0.0", port=0, security=allowed), ToyPolicy()).warning
+
+
+def test_what_a_person_should_know_is_logged_at_the_start(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Warnings about an open address and about exposed secrets are one log line each."""
+    security = ServerSecurity(warnings=("others may read it",), insecure=True)
+    with caplog.at_level("WARNING", "segue.server"):
+        serve(host="127.0.0.1", security=security)
+    assert [record.getMessage() for record in caplog.records] == ["others may read it"]
 
 
 def test_a_policy_that_cannot_be_loaded_stops_the_server() -> None:
@@ -164,7 +177,7 @@ def test_a_policy_that_cannot_be_loaded_stops_the_server() -> None:
     def load(path: str, device: str) -> ToyPolicy:
         raise ConfigError(f"policy.path: {path} on {device} does not exist")
 
-    server = PolicyServer.loading(ServerConfig(port=0, policy_path="x", device="cpu"), load)
+    server = PolicyServer(ServerConfig(port=0), PolicyStore(load, ["x"], "cpu"))
     with pytest.raises(ConfigError, match="x on cpu"):
         server.start()
     server.wait()
@@ -179,7 +192,7 @@ def test_a_stop_while_loading_ends_the_start() -> None:
         assert may_load.wait(WAIT_S)
         return ToyPolicy()
 
-    server = PolicyServer.loading(ServerConfig(port=0), load)
+    server = PolicyServer(ServerConfig(port=0), PolicyStore(load, ["x"], "cpu"))
     stopper = threading.Thread(target=lambda: loading.wait(WAIT_S) and server.stop(0.0))
     stopper.start()
     with pytest.raises(Overloaded):

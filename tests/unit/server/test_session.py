@@ -11,7 +11,7 @@ from segue.core.specs import ActionSpec, CameraSpec, Dimension, ObservationSpec
 from segue.core.types import Guidance, RtcMode, Strategy
 from segue.errors import RemoteProtocolError
 from segue.server.refused import Refused, Status
-from segue.server.session import SessionLimits, Sessions, check_version
+from segue.server.session import REQUESTS, SessionLimits, Sessions, check_version
 from segue.wire.refusal import Reason
 from tests.unit.server.toy_policy import ROBOT, SPEC, context, handshake, request
 
@@ -122,6 +122,44 @@ def test_a_silent_robot_yields_its_place_only_when_it_is_wanted() -> None:
     with pytest.raises(Refused, match="open one first"):
         sessions.admit(context(silent), request(), 3610 * SECOND)
     assert len(sessions) == 2
+
+
+def test_a_session_that_is_never_used_yields_early() -> None:
+    """A session that was opened and asked nothing yields after two seconds; one that asked does not."""
+    sessions = table(max_robots=2)
+    used = sessions.open(handshake(), SPEC, 0).session_id
+    sessions.admit(context(used), request(), 0)
+    unused = sessions.open(handshake(), SPEC, 0).session_id
+    with pytest.raises(Refused, match="all 2 places"):
+        sessions.open(handshake(), SPEC, 2 * SECOND - 1)
+    sessions.open(handshake(), SPEC, 2 * SECOND)
+    sessions.admit(context(used), request(), 2 * SECOND)
+    with pytest.raises(Refused, match="open one first"):
+        sessions.admit(context(unused), request(), 2 * SECOND)
+
+
+def test_a_robot_that_floods_is_refused_and_another_is_not() -> None:
+    """Of a thousand requests at once a burst is let through, two hundred a second later; others are free."""
+    sessions = table()
+    flood, other = (sessions.open(handshake(), SPEC, 0).session_id for _ in range(2))
+
+    reasons: set[Status] = set()
+
+    def let_through(now_ns: int) -> int:
+        count = 0
+        for _ in range(1000):
+            try:
+                sessions.admit(context(flood), request(), now_ns)
+            except Refused as refused:
+                reasons.add(refused.status)
+            else:
+                count += 1
+        return count
+
+    assert let_through(SECOND) == REQUESTS.burst
+    assert let_through(SECOND + SECOND // 10) == REQUESTS.per_s / 10
+    assert reasons == {Status.RESOURCE_EXHAUSTED}
+    sessions.admit(context(other), request(), SECOND + SECOND // 10)
 
 
 def test_a_robot_that_opens_again_takes_its_own_place() -> None:

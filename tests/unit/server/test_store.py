@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from segue.errors import ConfigError
 from segue.server.refused import Refused, Status
-from segue.server.store import PolicyStore
+from segue.server.store import MAX_NAMED, PolicyStore
 from segue.wire.refusal import Reason
 from tests.unit.server.toy_policy import SPEC, ToyPolicy
 
@@ -43,7 +44,18 @@ def test_two_policies_of_one_name_are_refused_at_start() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["../../etc/passwd", "toy/../../x", "/etc/passwd", "~/x", "https://host/x", "hf://a/b", "..\\x", "\0"],
+    [
+        "../../etc/passwd",
+        "toy/../../x",
+        "/etc/passwd",
+        "~/x",
+        "https://host/x",
+        "hf://a/b",
+        "..\\x",
+        "\0",
+        "hub/model",
+        "a%2fb",
+    ],
 )
 def test_a_path_or_address_is_never_opened_for_a_client(name: str) -> None:
     """A client that names a path or an address is denied, and nothing is loaded."""
@@ -57,7 +69,7 @@ def test_a_path_or_address_is_never_opened_for_a_client(name: str) -> None:
     assert loads == ["toy"]
 
 
-@pytest.mark.parametrize("name", ["builtin:other", "someone/model", "Toy"])
+@pytest.mark.parametrize("name", ["builtin:other", "belt2", "Toy"])
 def test_a_name_that_is_not_offered_is_refused_with_those_that_are(name: str) -> None:
     """A client that names a policy not offered is told which are."""
     store = PolicyStore.of(ToyPolicy())
@@ -65,3 +77,98 @@ def test_a_name_that_is_not_offered_is_refused_with_those_that_are(name: str) ->
     with pytest.raises(Refused, match="server offers toy") as refused:
         store.resolve(name)
     assert refused.value.refusal.reason is Reason.POLICY_UNKNOWN
+
+
+class Folder:
+    """A root with policies that are files in name only, and a store that notes what it loads."""
+
+    def __init__(self, tmp_path: Path) -> None:
+        self.root = tmp_path / "root"
+        (self.root / "team").mkdir(parents=True)
+        for name in ("belt2.safetensors", "team/belt.safetensors", "broken.safetensors"):
+            (self.root / name).write_bytes(b"x")
+        (tmp_path / "outside.safetensors").write_bytes(b"x")
+        self.loads: list[str] = []
+        self.store = PolicyStore(self._load, ["toy"], "cpu", [self.root])
+        self.store.load()
+
+    def _load(self, path: str, device: str) -> ToyPolicy:
+        self.loads.append(path)
+        if "broken" in path:
+            raise ConfigError(f"{path}: not a\npolicy")
+        return ToyPolicy()
+
+    def reason(self, name: str) -> Reason:
+        with pytest.raises(Refused) as refused:
+            self.store.resolve(name)
+        assert str(self.root) not in str(refused.value)
+        return refused.value.refusal.reason
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    """A root with policies."""
+    return Folder(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [("belt2", "belt2.safetensors"), ("team/belt", "team/belt.safetensors"), ("team", "team")],
+)
+def test_a_policy_below_a_root_is_loaded_by_the_handshake(folder: Folder, name: str, file: str) -> None:
+    """A name below a root is answered NOT_READY until the policy's thread loaded it, then served as such."""
+    assert folder.reason(name) is folder.reason(name) is Reason.NOT_READY
+    assert folder.store.wanted
+    assert folder.store.load_one() == name
+    assert not folder.store.wanted
+    assert folder.loads == ["toy", str(folder.root / file)]
+    assert folder.store.resolve(name).name == name
+    assert folder.store.resolve("").name == "toy"
+    assert [spec.name for spec in folder.store.specs()] == ["toy", name]
+    assert folder.store.policy(name).spec.warm_inference_ns > 0
+
+
+def test_a_link_that_leads_out_of_a_root_is_never_opened(folder: Folder) -> None:
+    """A link to a file, a folder, or a file in a folder beyond the root is denied, and nothing is loaded."""
+    outside = folder.root.parent
+    (folder.root / "file.safetensors").symlink_to(outside / "outside.safetensors")
+    (folder.root / "out").symlink_to(outside)
+    (folder.root / "team2").mkdir()
+    (folder.root / "team2/x.safetensors").symlink_to(outside / "outside.safetensors")
+    (folder.root / "inside").symlink_to(folder.root / "team")
+    for name in ("file", "out", "out/outside", "team2"):
+        assert folder.reason(name) is Reason.FORBIDDEN
+    assert folder.reason("inside") is Reason.NOT_READY
+    assert folder.loads == ["toy"]
+
+
+def test_a_policy_that_cannot_be_loaded_is_tried_again_only_when_its_file_changes(
+    folder: Folder, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A broken file costs one attempt and one line of log, and a repaired one is loaded."""
+    assert folder.reason("broken") is Reason.NOT_READY
+    assert folder.store.load_one() is None
+    assert len(caplog.records) == 1
+    assert "\n" not in caplog.records[0].getMessage()
+    assert folder.reason("broken") is Reason.POLICY_UNKNOWN
+    assert not folder.store.wanted
+    (folder.root / "broken.safetensors").write_bytes(b"another")
+    assert folder.reason("broken") is Reason.NOT_READY
+
+
+def test_clients_cannot_have_any_number_of_policies_loaded(folder: Folder) -> None:
+    """Beyond the bound a client is refused RESOURCE_EXHAUSTED, and what is loaded stays."""
+    for k in range(MAX_NAMED + 1):
+        (folder.root / f"p{k}.safetensors").write_bytes(b"x")
+    for k in range(MAX_NAMED):
+        assert folder.reason(f"p{k}") is Reason.NOT_READY
+        folder.store.load_one()
+    assert folder.reason(f"p{MAX_NAMED}") is Reason.FULL
+    assert folder.store.resolve("p0").name == "p0"
+
+
+def test_a_root_that_is_no_folder_stops_the_start(tmp_path: Path) -> None:
+    """A root that does not exist is refused by its key when the server starts."""
+    store = PolicyStore(lambda path, device: ToyPolicy(), ["toy"], "cpu", [tmp_path / "nowhere"])
+    with pytest.raises(ConfigError, match=r"policy\.roots"):
+        store.load()

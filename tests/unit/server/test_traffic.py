@@ -6,6 +6,7 @@ import threading
 
 import pytest
 
+from segue.server.rate import Rate
 from segue.server.refused import Refused, Status
 from segue.server.traffic import MAX_CALLS_PER_ROBOT, Phase, Traffic
 
@@ -71,3 +72,19 @@ def test_a_stop_waits_for_the_last_call() -> None:
     call.__exit__(None, None, None)
     waiter.join(20.0)
     assert idle.is_set()
+
+
+def test_a_host_that_opens_without_end_is_refused_and_a_fleet_is_not() -> None:
+    """Of a thousand handshakes at once a burst is let through; another host, and a later one, are welcome."""
+    traffic = Traffic(Rate(per_s=4.0, burst=64))
+
+    def refused(host: str, now_ns: int) -> bool:
+        try:
+            traffic.count_open(host, now_ns)
+        except Refused as error:
+            return error.status is Status.RESOURCE_EXHAUSTED
+        return False
+
+    assert sum(refused("ipv4:10.0.0.1", 0) for _ in range(1000)) == 1000 - 64
+    assert not refused("ipv4:10.0.0.2", 0)
+    assert not refused("ipv4:10.0.0.1", 1_000_000_000)
