@@ -19,10 +19,14 @@ _KEY = pytest.StashKey[Row]()
 @pytest.fixture
 def row(request: pytest.FixtureRequest) -> Row:
     """The row of the table that a test fills in; its marker ``fault(number, fault, promised)`` names it."""
-    marker = request.node.get_closest_marker("fault")
+    return _row_of(request.node)
+
+
+def _row_of(item: pytest.Item) -> Row:
+    marker = item.get_closest_marker("fault")
     assert marker is not None
     made = Row(*map(str, marker.args))
-    request.node.stash[_KEY] = made
+    item.stash[_KEY] = made
     _ROWS.append(made)
     return made
 
@@ -34,7 +38,9 @@ def pytest_runtest_makereport(
     """Settles a row's verdict by how its test ended."""
     report = yield
     found = item.stash.get(_KEY, None)
-    if found is not None and (report.when == "call" or report.failed):
+    if found is None and report.skipped and item.get_closest_marker("fault"):
+        found = _row_of(item)  # left out before its fixtures were made, as where root is needed
+    if found is not None and (report.when == "call" or not report.passed):
         why = str(report.longrepr[2]) if report.skipped and isinstance(report.longrepr, tuple) else ""
         found.judge(report.passed, why.removeprefix("Skipped: "))
     return report

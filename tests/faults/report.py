@@ -41,7 +41,8 @@ class Row:
 
     def within(self, what: str, measured_ms: float, promised_ms: float) -> None:
         """Holds a duration against its promise; five times of it fails."""
-        self.measured.append(f"{what} {measured_ms:.0f} ms (≤ {promised_ms:.0f})")
+        digits = 0 if measured_ms >= 10 else 2
+        self.measured.append(f"{what} {measured_ms:.{digits}f} ms (≤ {promised_ms:.0f})")
         self.late = self.late or measured_ms > promised_ms
         assert measured_ms <= NOISE * promised_ms, f"{self.fault}: {self.measured[-1]}"
 

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from segue.robots import so101_model
+from segue.tools.bench import sleeper_lateness
 from tests.faults.measures import BACK_MS, MS, TICK_MS, held_ms
 from tests.faults.report import Row
 from tests.processes import Arm, Server, command_line, wait_until
@@ -263,3 +264,22 @@ def test_records_that_cannot_be_written(
     gaps = np.diff(commands[:, 0]) / MS
     assert np.ptp(commands[:, 1]) > 10  # degrees of the shoulder: it moved
     row.within(f"{kind}: longest gap between commands", float(gaps.max()), 5 * TICK_MS)
+
+
+@pytest.mark.fault("RT", "ticks beside three cameras and their encoding", "p99 as a bare real-time sleeper's")
+def test_ticks_beside_cameras(row: Row, serve: Callable[..., Server], arm: Callable[..., Arm]) -> None:
+    """With real-time scheduling ticks are about as punctual as a process that does nothing but sleep."""
+    server = serve()
+    cameras = {name: [480, 640] for name in ("front", "top", "wrist")}
+    late: dict[str, float] = {}
+    for kind in ("real-time", "ordinary"):
+        made = arm(server.address, kind, seconds=6.0, cameras=cameras, realtime=kind == "real-time")
+        assert made.wait() == 0, made.words()
+        late[kind] = made.summary()["tick_lateness_ms"]["p99"]
+        row.note(f"{kind} p99 {late[kind]:.2f} ms")
+        granted = made.events("scheduling")[0]["realtime"]
+        if kind == "real-time" and not granted:
+            pytest.skip("real-time scheduling is refused here: needs root or CAP_SYS_NICE")
+    sleeper = sleeper_lateness(100.0, 6.0, realtime=True)
+    row.note(f"bare sleeper p99 {sleeper.p99:.2f} ms")
+    row.within("real-time p99", late["real-time"], max(1.0, 1.5 * sleeper.p99))

@@ -38,6 +38,7 @@ from segue.wire import policy_pb2 as pb
 from segue.wire.codec import encode_request
 from segue.wire.records import Encoding, Handshake, RequestContext
 from segue.wire.refusal import Reason
+from segue.wire.version import MAX_MESSAGE_BYTES as MAX_REPLY_BYTES
 from tests.unit.client.toyserver import ROBOT, No, ToyServer
 
 Code = grpc.StatusCode
@@ -381,3 +382,16 @@ def test_a_slow_link_gets_smaller_pictures_once_and_says_so(toy: ToyServer, rig:
     assert [(c["quality_from"], c["quality_to"]) for c in changed] == [(90, 40)]
     assert len(told) == 1
     assert "the link is slow" in told[0]
+
+
+def test_a_gigantic_reply_is_a_failed_request(toy: ToyServer, rig: Rig) -> None:
+    """A reply beyond the limit is not read: the request fails, and the next one is answered."""
+    toy.padding = 3 * MAX_REPLY_BYTES
+    rig.ask(1)
+    failed = rig.wait_for(Failed)
+    assert isinstance(failed, Failed)
+    assert failed.number == 1
+    assert "resource exhausted" in failed.cause
+    toy.padding = 0
+    rig.ask(2)
+    rig.wait_for(Answer)

@@ -59,7 +59,9 @@ class ToyServer:
         self.padding = 0
         self.garbage = b""
         self.on_infer: Callable[[], None] = lambda: None
-        self._server = grpc.server(ThreadPoolExecutor(8), options=server_options(16))
+        # What it sends has no limit: a client has to look after itself.
+        options = [*server_options(16), ("grpc.max_send_message_length", -1)]
+        self._server = grpc.server(ThreadPoolExecutor(8), options=options)
         calls = {"Describe": self._describe, "Open": self._open, "Infer": self._infer}
         handlers = {name: grpc.unary_unary_rpc_method_handler(call) for name, call in calls.items()}
         self._server.add_generic_rpc_handlers(
