@@ -50,7 +50,7 @@ seeds: setup
 # Coverage-guided fuzzing of decoders and configuration: an hour, or briefly.
 FUZZ_SECONDS ?= 3600
 fuzz: setup
-	$(BIN)/python -m tests.fuzz.run --seconds $(FUZZ_SECONDS)
+	$(BIN)/python -m tests.fuzz.run --seconds $(FUZZ_SECONDS) --jobs 2
 
 fuzz-brief: setup
 	$(BIN)/python -m tests.fuzz.run --seconds 70 --optional
@@ -65,7 +65,7 @@ check: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-ci: check test seeds faults
+ci: check test fuzz-brief seeds faults
 
 bench: setup
 	@$(BIN)/segue bench --output_dir=outputs/bench

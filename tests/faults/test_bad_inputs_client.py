@@ -1,4 +1,4 @@
-"""Bad inputs to the client: chunks of a server that is wrong, late or hostile, as bytes on their way to the arm.
+"""Bad inputs to the client: chunks of a server that is wrong, late or hostile.
 
 Each is dropped or limited, counted by its reason, and never executed; on every
 tick the command is finite, within the limits and not faster than allowed, which
@@ -68,7 +68,8 @@ BAD = {
     "fewer model actions": (bad(model_actions=np.zeros((2, 3))), DropReason.BAD_SHAPE),
     "another request": (bad(request_number=2), DropReason.NOT_ASKED),
     "a negative number": (bad(request_number=-1), DropReason.NOT_ASKED),
-    "another epoch": (bad(epoch=2), DropReason.OLD_EPOCH),
+    "an older epoch": (bad(epoch=0), DropReason.OLD_EPOCH),
+    "an epoch to come": (bad(epoch=2), DropReason.NOT_ASKED),
     "another start": (bad(start_step=3), DropReason.NOT_ASKED),
     "a start before time": (bad(start_step=-(2**63)), DropReason.NOT_ASKED),
     "another policy": (bad(policy_hash="other"), DropReason.OTHER_POLICY),
@@ -78,7 +79,7 @@ BAD = {
 @pytest.mark.parametrize("strategy", RTC)
 @pytest.mark.parametrize("what", BAD)
 def test_a_bad_chunk_is_dropped_counted_and_not_executed(what: str, strategy: Strategy) -> None:
-    """A chunk with something wrong begins no step, its reason is named once, and the arm stays where it is."""
+    """A chunk with something wrong begins no step, its reason is named once, and the arm stays."""
     chunk, reason = BAD[what]
     ticks = reply.execute([chunk], strategy)
     assert dropped(ticks) == [reason]
@@ -141,7 +142,7 @@ def test_a_chunk_far_from_the_present_pose_is_limited() -> None:
 
 def test_a_chunk_a_little_out_of_range_is_clipped() -> None:
     """What overshoots a limit by less than the joint's range is executed at the limit."""
-    ticks = reply.execute([bad(robot_actions=GOOD.robot_actions + [120.0, 0.0, 50.0])])
+    ticks = reply.execute([bad(robot_actions=GOOD.robot_actions + np.array([120.0, 0.0, 50.0]))])
     assert taken(ticks) == 1
     assert max(t.action[2] for t in ticks) == world.DIMENSIONS[2].high
 

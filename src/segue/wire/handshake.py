@@ -14,7 +14,7 @@ from segue.wire.specs_codec import (
     encode_policy_spec,
     encode_robot_spec,
 )
-from segue.wire.version import MAX_TENSOR_SIDE
+from segue.wire.version import MAX_FACTS, MAX_POLICIES, MAX_TASK_CHARS, MAX_TENSOR_SIDE, MAX_VERSIONS
 
 
 def encode_handshake(handshake: Handshake) -> pb.OpenRequest:
@@ -69,14 +69,24 @@ def decode_welcome(message: pb.OpenReply) -> Welcome:
     """
     policy = decode_policy_spec(message.policy)
     if message.spec_hash != policy.spec_hash():
-        raise RemoteProtocolError(f"spec_hash: {message.spec_hash!a} is not the hash of the spec beside it")
+        raise RemoteProtocolError(
+            f"spec_hash: {message.spec_hash[:80]!a} is not the hash of the spec beside it"
+        )
     return Welcome(
         session_id=check_name(message.session_id, "session_id"),
         policy=policy,
         spec_hash=message.spec_hash,
-        configuration=dict(message.configuration),
+        configuration=_decode_facts(message),
         protocol_version=message.protocol_version,
     )
+
+
+def _decode_facts(message: pb.OpenReply) -> dict[str, str]:
+    check_range(len(message.configuration), "configuration: count", 0, MAX_FACTS)
+    return {
+        check_name(key, "configuration"): check_text(value, f"configuration: {key}", MAX_TASK_CHARS)
+        for key, value in message.configuration.items()
+    }
 
 
 def encode_description(description: ServerDescription) -> pb.DescribeReply:
@@ -95,6 +105,8 @@ def decode_description(message: pb.DescribeReply) -> ServerDescription:
     Raises:
         RemoteProtocolError: a field is wrong; the text names it.
     """
+    check_range(len(message.policies), "policies: count", 0, MAX_POLICIES)
+    check_range(len(message.protocol_versions), "protocol_versions: count", 0, MAX_VERSIONS)
     return ServerDescription(
         server_version=check_text(message.server_version, "server_version"),
         protocol_versions=tuple(message.protocol_versions),

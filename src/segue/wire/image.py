@@ -19,6 +19,13 @@ from segue.errors import LocalProtocolError, RemoteProtocolError
 from segue.wire.records import EncodedImage, Encoding
 
 DEFAULT_QUALITY = 90
+# A progressive JPEG has about ten scans. Each costs up to 18 ms at 4000x4000 pixels and may be 31 bytes
+# long, so that without a bound one message of 8 MiB decodes for more than an hour.
+_MAX_SCANS = 64
+_START_OF_SCAN = b"\xff\xda"
+
+# The library looks up the chroma subsampling in a table that lacks the rarer ones.
+_NO_JPEG = (ValueError, KeyError)
 
 
 def encode(image: ImageArray, quality: int = DEFAULT_QUALITY) -> EncodedImage:
@@ -79,7 +86,7 @@ def _decode_raw(image: EncodedImage, camera: CameraSpec) -> ImageArray:
 def _decode_jpeg(image: EncodedImage, camera: CameraSpec) -> ImageArray:
     try:
         height, width, colorspace, _ = simplejpeg.decode_jpeg_header(image.data)
-    except ValueError:
+    except _NO_JPEG:
         raise RemoteProtocolError(f"image of {camera.name}: not a JPEG") from None
     if (height, width) != (image.height, image.width):
         raise RemoteProtocolError(
@@ -88,11 +95,14 @@ def _decode_jpeg(image: EncodedImage, camera: CameraSpec) -> ImageArray:
         )
     if colorspace != "YCbCr":
         raise RemoteProtocolError(f"image of {camera.name}: the JPEG is {colorspace}, not in colour (YCbCr)")
+    # Compressed data never holds a marker by chance: its 0xff bytes are followed by zero.
+    if image.data.count(_START_OF_SCAN) > _MAX_SCANS:
+        raise RemoteProtocolError(f"image of {camera.name}: the JPEG has more than {_MAX_SCANS} scans")
     try:
         decoded: ImageArray = simplejpeg.decode_jpeg(
             image.data, colorspace="RGB", fastdct=False, fastupsample=False
         )
-    except ValueError:
+    except _NO_JPEG:
         raise RemoteProtocolError(f"image of {camera.name}: the JPEG is damaged") from None
     return decoded
 

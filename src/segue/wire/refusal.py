@@ -15,11 +15,13 @@ from enum import StrEnum
 from google.protobuf.message import DecodeError
 
 from segue.wire import policy_pb2 as pb
+from segue.wire.version import MAX_DIFFERENCES, MAX_VERSIONS
 
 REFUSAL_KEY = "segue-refusal-bin"
 
-# Two robots of 100 joints fill it; our own clients take 64 kB of metadata.
-_MAX_SENTENCE = 6_000
+# Two robots of 100 joints fill it; our own clients take 64 kB of metadata, and there are five differences
+# at most: joints, actions, environment, cameras, guidance.
+_MAX_SENTENCE_BYTES = 6_000
 
 
 class Reason(StrEnum):
@@ -62,8 +64,8 @@ def encode_refusal(refusal: Refusal) -> bytes:
     """Returns the value for the metadata key `REFUSAL_KEY`."""
     return pb.Refusal(
         reason=pb.Reason.Value(f"REASON_{refusal.reason.name}"),
-        differences=[sentence[:_MAX_SENTENCE] for sentence in refusal.differences],
-        protocol_versions=refusal.protocol_versions,
+        differences=[_cut(sentence) for sentence in refusal.differences[:MAX_DIFFERENCES]],
+        protocol_versions=refusal.protocol_versions[:MAX_VERSIONS],
     ).SerializeToString()
 
 
@@ -75,6 +77,16 @@ def refusal_in(metadata: Iterable[tuple[str, str | bytes]] | None) -> Refusal:
     return Refusal(Reason.UNSPECIFIED)
 
 
+def _cut(sentence: str) -> str:
+    """Returns as much of `sentence` as fits, counted in bytes: a name may be four for each letter."""
+    return sentence.encode()[:_MAX_SENTENCE_BYTES].decode(errors="ignore")
+
+
+def _one_line(sentence: str) -> str:
+    """Returns `sentence` fit for a terminal, whatever a server put into it."""
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in sentence)
+
+
 def _decode_refusal(data: bytes) -> Refusal:
     try:
         message = pb.Refusal.FromString(data)
@@ -84,6 +96,6 @@ def _decode_refusal(data: bytes) -> Refusal:
     return Refusal(
         # A newer server may know reasons that this side does not.
         reason=known.get(message.reason, Reason.UNSPECIFIED),
-        differences=tuple(message.differences),
-        protocol_versions=tuple(message.protocol_versions),
+        differences=tuple(_one_line(sentence) for sentence in message.differences[:MAX_DIFFERENCES]),
+        protocol_versions=tuple(message.protocol_versions[:MAX_VERSIONS]),
     )

@@ -43,9 +43,9 @@ def decode_tensor(message: pb.Tensor, field: str, rank: int) -> FloatArray:
     dtype = _DTYPES.get(message.dtype)
     if dtype is None:
         raise RemoteProtocolError(f"{field}: unknown dtype {message.dtype}")
+    if len(message.shape) != rank:
+        raise RemoteProtocolError(f"{field}: {len(message.shape)} dimensions, expected {rank}")
     shape = tuple(message.shape)
-    if len(shape) != rank:
-        raise RemoteProtocolError(f"{field}: {len(shape)} dimensions, expected {rank}")
     if not all(1 <= side <= MAX_TENSOR_SIDE for side in shape):
         raise RemoteProtocolError(f"{field}: shape {shape} is outside 1..{MAX_TENSOR_SIDE}")
     expected = math.prod(shape) * dtype.itemsize
@@ -53,7 +53,9 @@ def decode_tensor(message: pb.Tensor, field: str, rank: int) -> FloatArray:
         raise RemoteProtocolError(
             f"{field}: {len(message.data)} bytes, shape {shape} of {dtype.name} needs {expected}"
         )
-    flat: FloatArray = np.frombuffer(message.data, dtype=dtype).astype(np.float64, copy=False)
+    # A signalling NaN becomes a quiet one, and NumPy would warn of it on the terminal.
+    with np.errstate(invalid="ignore"):
+        flat: FloatArray = np.frombuffer(message.data, dtype=dtype).astype(np.float64, copy=False)
     array = flat.reshape(shape)
     array.setflags(write=False)
     return array

@@ -16,6 +16,11 @@ MAX_NAME_CHARS = 128
 MAX_TASK_CHARS = 1024
 MAX_DIMENSIONS = 256
 MAX_CAMERAS = 16
+MAX_POLICIES = 256
+MAX_VERSIONS = 256
+# What a server says of its configuration, and why it refuses.
+MAX_FACTS = 64
+MAX_DIFFERENCES = 6
 MAX_HISTORY = 64
 MAX_TENSOR_SIDE = 65_536
 # Three pictures of 1920x1080 are 6.2 million pixels; 16 million decode to 48 MB.

@@ -122,3 +122,21 @@ def test_a_damaged_jpeg_is_a_picture_or_a_refusal(data: st.DataObject) -> None:
     except RemoteProtocolError:
         return
     assert decoded.shape == (48, 64, 3)
+
+
+def test_a_jpeg_of_very_many_scans_is_refused_at_once() -> None:
+    """More scans than any camera makes are refused by their count: each costs as much as a picture."""
+    jpeg = encode(scene())
+    at = jpeg.data.rindex(b"\xff\xda")
+    many = jpeg.data[:-2] + jpeg.data[at:-2] * 100 + b"\xff\xd9"
+    with pytest.raises(RemoteProtocolError, match="more than 64 scans"):
+        decode(replace(jpeg, data=many), CAMERA)
+
+
+def test_a_jpeg_of_an_odd_subsampling_is_no_jpeg() -> None:
+    """A subsampling that the library has no name for is refused like any other nonsense."""
+    jpeg = encode(scene())
+    at = jpeg.data.index(b"\xff\xc0") + 11
+    odd = jpeg.data[:at] + b"\x14" + jpeg.data[at + 1 :]
+    with pytest.raises(RemoteProtocolError, match="not a JPEG"):
+        decode(replace(jpeg, data=odd), CAMERA)

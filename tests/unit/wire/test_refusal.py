@@ -35,3 +35,18 @@ def test_a_refusal_fits_into_our_clients_metadata() -> None:
     """Ten endless differences still fit into the metadata that our own clients take."""
     refusal = Refusal(Reason.MISMATCH, ("x" * 100_000,) * 6)
     assert len(encode_refusal(refusal)) * 4 / 3 < 64 * 1024
+
+
+def test_letters_of_many_bytes_fit_too() -> None:
+    """Sentences are cut by their bytes, and never within a letter."""
+    encoded = encode_refusal(Refusal(Reason.MISMATCH, ("\U0001f9be" * 6_000,) * 99))
+    assert len(encoded) * 4 / 3 < 64 * 1024
+    assert set("".join(refusal_in([(REFUSAL_KEY, encoded)]).differences)) == {"\U0001f9be"}
+
+
+def test_a_refusal_cannot_play_tricks_on_a_terminal() -> None:
+    """Whatever a server writes into its sentences, each arrives as one printable line."""
+    data = pb.Refusal(differences=["\x1b[2Jjoints\ndiffer"]).SerializeToString()
+    (sentence,) = refusal_in([(REFUSAL_KEY, data)]).differences
+    assert sentence.isprintable()
+    assert sentence.endswith("differ")

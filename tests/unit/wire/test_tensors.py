@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 
 import numpy as np
 import pytest
@@ -86,3 +87,11 @@ def test_no_tensor_does_anything_but_decode_or_be_refused(shape: list[int], data
     except RemoteProtocolError:
         return
     assert list(decoded.shape) == shape
+
+
+def test_a_signalling_nan_is_a_nan_without_a_warning() -> None:
+    """The one float32 that NumPy warns of when it is widened comes out as NaN, silently."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        decoded = decode_tensor(pb.Tensor(dtype=1, shape=[1], data=b"\x00\x00\x82\x7f"), "x", 1)
+    assert np.isnan(decoded[0])

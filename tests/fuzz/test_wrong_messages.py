@@ -1,0 +1,94 @@
+"""Valid messages made wrong, damaged bytes and random bytes: every target keeps its promise on all."""
+
+from __future__ import annotations
+
+import random
+import warnings
+from functools import cache
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from segue.wire import policy_pb2 as pb
+
+from . import seeds
+from .mutate import damaged, twisted_bytes
+from .targets import NAMES, handshake, load, reply, request, tensor
+
+KINDS = {
+    "request": (0, request.KIND),
+    "reply": (0, reply.KIND),
+    "tensor": (1, tensor.KIND),
+    "handshake Refusal": (1, pb.Refusal),
+    **{f"handshake {kind.DESCRIPTOR.name}": (1, kind) for kind, _ in handshake.KINDS},
+}
+# A chunk is executed for a second by each strategy; the others only decode.
+EXAMPLES = {"reply": 150, "config": 100}
+quick = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+dice = st.integers(0, 2**32 - 1).map(random.Random)
+
+
+@pytest.fixture(autouse=True)
+def _warnings_are_errors():  # type: ignore[no-untyped-def]
+    with warnings.catch_warnings(), np.errstate(divide="raise", over="raise", invalid="raise"):
+        warnings.simplefilter("error")
+        yield
+
+
+@cache
+def starts(target: str) -> tuple[bytes, ...]:
+    return tuple(data for name, data in seeds.seeds() if name == target)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_field_of_any_value_is_taken_or_refused(kind: str) -> None:
+    """One to three fields set to anything that their type can hold never break a promise."""
+    target, (head, message) = kind.split(maxsplit=1)[0], KINDS[kind]
+    check = load(target)
+    fitting = [d for d in starts(target) if target != "handshake" or handshake.kind_of(d) is message]
+
+    @settings(quick, max_examples=EXAMPLES.get(target, 300))
+    @given(dice, st.sampled_from(fitting))
+    def try_one(luck: random.Random, start: bytes) -> None:
+        check(start[:head] + twisted_bytes(message, start[head:], luck))
+
+    try_one()
+
+
+@pytest.mark.parametrize("target", NAMES)
+def test_damaged_bytes_are_taken_or_refused(target: str) -> None:
+    """Valid inputs with bytes flipped, cut, put in or doubled never break a promise."""
+    check = load(target)
+
+    @settings(quick, max_examples=EXAMPLES.get(target, 200))
+    @given(dice, st.sampled_from(starts(target)))
+    def try_one(luck: random.Random, start: bytes) -> None:
+        check(damaged(start, luck))
+
+    try_one()
+
+
+@pytest.mark.parametrize("target", NAMES)
+def test_random_bytes_are_taken_or_refused(target: str) -> None:
+    """Bytes without any sense never break a promise."""
+    check = load(target)
+
+    @settings(quick, max_examples=100)
+    @given(st.binary(max_size=300))
+    def try_one(data: bytes) -> None:
+        check(data)
+
+    try_one()
+
+
+@pytest.mark.parametrize("target", NAMES)
+def test_inputs_that_once_broke_a_promise_keep_it_now(target: str) -> None:
+    """Corpus and regressions of every target are replayed, and at least the seeds are there."""
+    here = seeds.CORPUS.parent
+    paths = [p for place in ("corpus", "regressions") for p in sorted((here / place / target).glob("*"))]
+    assert len(paths) >= len(set(starts(target)))
+    check = load(target)
+    for path in paths:
+        check(path.read_bytes())
