@@ -19,6 +19,7 @@ pytestmark = pytest.mark.faults
 
 FAKE = "--robot.type=fake"
 MIB = 2**20
+LARGEST_FILE = 128 * 1024
 
 FLAGS: dict[str, tuple[Callable[[list[str]], object], list[str], list[str]]] = {
     "an unknown key": (load_run, [FAKE, "--horizont=5"], ["--horizont", "no such flag"]),
@@ -83,9 +84,9 @@ FILES: dict[str, tuple[bytes, list[str]]] = {
     "an alias of itself": (b"robot: &a [*a]\n", ["YAML"]),
     "maps nested in maps": (b"robot: " + b"{a: " * 300 + b"1" + b"}" * 300, ["robot"]),
     "lists nested without end": (b"[" * 100_000, ["nested"]),
-    "a key of a megabyte": (b"k" * (MIB - 100) + b": 1\n", ["config.yaml"]),
-    "a value of a megabyte": (GOOD.encode() + b"task: " + b"v" * (MIB - 100), ["task"]),
-    "more than a megabyte": (b"#" * (MIB + 1), ["1 MiB"]),
+    "a key as long as a file": (b"k" * (LARGEST_FILE - 100) + b": 1\n", ["config.yaml"]),
+    "a value as long as a file": (GOOD.encode() + b"task: " + b"v" * (LARGEST_FILE - 100), ["task"]),
+    "more than 128 KiB": (b"#" * (LARGEST_FILE + 1), ["128 KiB"]),
 }
 
 

@@ -75,8 +75,8 @@ def test_a_killed_server_comes_back_and_the_arm_goes_on() -> None:
     simulation.start_server()
     simulation.run(11.0)
     assert made.executor.watchdog.level is SafetyLevel.RUN
-    resumed = next(k for k in made.ticks if k.now_ns > 9 * S and k.tick.began is not None)
-    assert resumed.now_ns - 9 * S <= 1 * S + 30_000_000
+    resumed = next(k for k in made.ticks if k.row.t_ns > 9 * S and k.tick.began is not None)
+    assert resumed.row.t_ns - 9 * S <= 1 * S + 30_000_000
     assert _within_speed(made)
 
 
@@ -84,10 +84,10 @@ def test_a_partition_holds_the_arm_and_heals() -> None:
     """Packets swallowed for five seconds lead to HOLD by the deadlines, healing to RUN within a second."""
     cut = Partition(5 * S, 10 * S)
     made = _run(LinkModel(delay_ms=5, partitions=(cut,)), seed=1, until_s=13.0)
-    levels = {k.tick.level for k in made.ticks if 8 * S < k.now_ns < 10 * S}
+    levels = {k.tick.level for k in made.ticks if 8 * S < k.row.t_ns < 10 * S}
     assert levels == {SafetyLevel.HOLD}
-    healed = next(k for k in made.ticks if k.now_ns > 10 * S and k.tick.began is not None)
-    assert healed.now_ns <= 11.1 * S
+    healed = next(k for k in made.ticks if k.row.t_ns > 10 * S and k.tick.began is not None)
+    assert healed.row.t_ns <= 11.1 * S
     assert _within_speed(made)
 
 
@@ -97,7 +97,7 @@ def test_a_bad_network_never_moves_the_arm_wrongly() -> None:
     began = [(k, k.tick.began) for k in made.ticks if k.tick.began is not None]
     steps = [action.step for _, action in began]
     assert steps == sorted(set(steps))
-    assert all(k.now_ns - action.captured_ns <= k.age_limit_ns for k, action in began)
+    assert all(k.row.t_ns - action.captured_ns <= k.row.age_limit_ns for k, action in began)
     assert _within_speed(made)
     assert made.stats is not None
     assert made.stats.counts.missed_requests > 0, "the network was not bad enough to prove anything"

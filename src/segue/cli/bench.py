@@ -200,7 +200,7 @@ def _figures(rounds: list[Round]) -> list[Row]:
 
 
 def _lateness_row(name: str, pairs: list[tuple[dict[str, float], Any]]) -> Row:
-    """Returns how late ticks were beside three cameras and their encoding, and how late a bare sleeper was."""
+    """Returns how late ticks were beside three cameras and their encoding, and a bare sleeper."""
     late = {key: statistics.median(ticks[key] for ticks, _ in pairs) for key in ("p50", "p99", "max")}
     bare = {
         key: statistics.median(getattr(sleeper, key) for _, sleeper in pairs)

@@ -234,7 +234,9 @@ def failure_of(error: grpc.RpcError) -> CallFailed:
     """Returns what gRPC raised as a `CallFailed`."""
     call = cast(grpc.Call, error)
     refusal = refusal_in(call.trailing_metadata())
-    text = " ".join((call.details() or "no details").split())
+    # What a server says ends up on a terminal, where control characters are commands.
+    said = "".join(char if char.isprintable() else " " for char in call.details() or "no details")
+    text = " ".join(said.split())
     return CallFailed(call.code(), text, refusal.differences)
 
 

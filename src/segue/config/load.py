@@ -26,7 +26,7 @@ from segue.config.serve import ServeConfig
 from segue.errors import ConfigError, UsageError
 
 FILE_FLAG = "config_path"
-MAX_FILE_BYTES = 1 << 20
+MAX_FILE_BYTES = 128 * 1024
 
 
 class Resolvable(Protocol):
@@ -207,7 +207,7 @@ def _read(path: str) -> dict[str, Any]:
         reason = getattr(error, "strerror", None) or "not a text file in UTF-8"
         raise ConfigError(f"{where}: expected a readable YAML file: {reason}") from None
     if len(data) > MAX_FILE_BYTES:
-        raise ConfigError(f"{where}: expected a file of at most 1 MiB")
+        raise ConfigError(f"{where}: expected a file of at most 128 KiB")
     tree = _yaml(text, ConfigError, where)
     if tree is None:
         return {}

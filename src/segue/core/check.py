@@ -14,6 +14,9 @@ from segue.core.schedule import DropReason, Outstanding
 from segue.core.specs import ActionSpec
 from segue.core.types import ActionChunk
 
+# No joint is ever told a number like this, in whatever unit; on the way to one, sums overflow.
+ANYTHING_MEANT = 1e12
+
 
 def fault_of(
     chunk: ActionChunk, asked: Outstanding, spec: ActionSpec, policy_horizon: int
@@ -22,7 +25,7 @@ def fault_of(
 
     Values up to one range beyond a limit are accepted and clipped: policies overshoot a
     little. What lies further out is nonsense. A limit on one side alone has no range to
-    measure by, so there everything finite is clipped.
+    measure by, so there everything is clipped that some unit could mean.
     """
     actions = chunk.robot_actions
     if actions.ndim != 2 or actions.shape[1] != len(spec) or not 1 <= len(actions) <= policy_horizon:
@@ -36,9 +39,9 @@ def fault_of(
         return DropReason.NOT_FINITE
     low, high = spec.array("low"), spec.array("high")
     margin = np.where(np.isfinite(high - low), high - low, np.inf)
-    if ((actions < low - margin) | (actions > high + margin)).any():
-        return DropReason.OUT_OF_RANGE
-    return None
+    lowest = np.maximum(low - margin, -ANYTHING_MEANT)
+    highest = np.minimum(high + margin, ANYTHING_MEANT)
+    return DropReason.OUT_OF_RANGE if ((actions < lowest) | (actions > highest)).any() else None
 
 
 # Reasons that speak against the policy itself; three in a row latch a fault.

@@ -6,6 +6,7 @@
     SimLink, LinkModel, Partition   a network in a box
     SimServer, ServiceTime          the server's own session table and batcher under virtual time
     Simulation, SimClient, SimSetup whole runs over all of the above; a seed replays them
+    run_seed, SeedResult            a minute with faults drawn from a seed, judged from all sides
     check_commands, assert_clean    did an arm ever move wrongly? judged from its log of commands
     FaultProxy, Schedule            a bad network between real processes
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from segue.testing.netfaults import Change, NetFault, Schedule
     from segue.testing.proxy import FaultProxy
     from segue.testing.robots import FakeRobot
+    from segue.testing.seeds import SeedResult, run_seed
     from segue.testing.simlink import LinkModel, Partition, SimLink
     from segue.testing.simserver import ServiceTime, SimServer
     from segue.testing.simulation import SimClient, SimSetup, Simulation
@@ -39,6 +41,7 @@ __all__ = [
     "NetFault",
     "Partition",
     "Schedule",
+    "SeedResult",
     "ServiceTime",
     "SimClient",
     "SimLink",
@@ -51,6 +54,7 @@ __all__ = [
     "check_commands",
     "check_policy",
     "check_robot",
+    "run_seed",
 ]
 
 _HOMES = {
@@ -61,6 +65,7 @@ _HOMES = {
     "netfaults": ("Change", "NetFault", "Schedule"),
     "proxy": ("FaultProxy",),
     "robots": ("FakeRobot",),
+    "seeds": ("SeedResult", "run_seed"),
     "simlink": ("LinkModel", "Partition", "SimLink"),
     "simserver": ("ServiceTime", "SimServer"),
     "simulation": ("SimClient", "SimSetup", "Simulation"),

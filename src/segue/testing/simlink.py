@@ -1,16 +1,17 @@
-"""A network in a box: delay, jitter, loss, reordering and partition, all from one seed.
+"""A network in a box: delay, jitter, loss, duplicates, reordering and partition, all from one seed.
 
 Messages are put in with the time at which they are sent and come out with the
 time at which they arrive; nothing waits. The same seed and the same messages
-give the same arrivals, so a day of bad network replays exactly. It carries any
-Python object and looks at none.
+give the same arrivals, so a day of bad network replays exactly. `model` may be
+exchanged while messages are under way, for a bad spell. It carries any Python
+object and looks at none.
 """
 
 from __future__ import annotations
 
 import heapq
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Generic, TypeVar
 
@@ -52,6 +53,8 @@ class LinkModel:
         jitter_ms: mean of the exponential delay on top.
         loss: share of messages that never arrive, 0..1.
         reorder: whether a later message may overtake an earlier one; TCP never does.
+        duplicate: share of messages that arrive a second time, 0..1, out of order.
+        duplicate_ms: mean of the exponential delay of a second arrival after the first.
         partitions: when nothing passes.
     """
 
@@ -59,6 +62,8 @@ class LinkModel:
     jitter_ms: float = 0.0
     loss: float = 0.0
     reorder: bool = False
+    duplicate: float = 0.0
+    duplicate_ms: float = 200.0
     partitions: tuple[Partition, ...] = ()
 
 
@@ -67,7 +72,7 @@ class _InFlight(Generic[T]):
     arrives_ns: int
     number: int
     direction: Direction
-    message: T
+    message: T = field(compare=False)
 
 
 class SimLink(Generic[T]):
@@ -89,6 +94,7 @@ class SimLink(Generic[T]):
         self.sent += 1
         # The same draws for every message, lost or not, keep one message's fate from shifting the next one's.
         chance, jitter = self._rng.random(), self._rng.exponential()
+        again, later = self._rng.random(), self._rng.exponential()
         swallowed = any(p.swallows(direction, now_ns) for p in self.model.partitions)
         if swallowed or chance < self.model.loss:
             self.lost += 1
@@ -98,6 +104,9 @@ class SimLink(Generic[T]):
             arrives = max(arrives, self._last_arrival[direction])
             self._last_arrival[direction] = arrives
         heapq.heappush(self._queue, _InFlight(arrives, self.sent, direction, message))
+        if again < self.model.duplicate:
+            arrives += int(later * self.model.duplicate_ms * NS_PER_MS)
+            heapq.heappush(self._queue, _InFlight(arrives, self.sent, direction, message))
 
     def next_arrival_ns(self) -> int | None:
         """Returns when the next message arrives; None when nothing is under way."""

@@ -3,18 +3,20 @@
 It computes chunks for real and takes as long over them as it is told. What it
 leaves out is gRPC and threads, nothing else: requests arrive as the bytes that
 would travel, are decoded and checked by the server's own code, wait in the
-server's own batcher, and leave as bytes.
+server's own batcher, and leave as bytes. It can be killed, stopped and
+continued, and told to misbehave (`Mischief`) in ways that no check of its own
+would let pass.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from segue.core.types import ActionChunk
 from segue.errors import RemoteProtocolError
-from segue.policies.base import Policy, PolicyInput
+from segue.policies.base import Policy, PolicyInput, PolicyOutput
 from segue.server.batcher import Batcher, Job
 from segue.server.inference import serve
 from segue.server.refused import Refused
@@ -27,7 +29,7 @@ from segue.wire.refusal import Reason, Refusal
 
 NS_PER_MS = 1_000_000
 
-Answer = pb.OpenReply | pb.InferReply | Refusal
+Answer = bytes | Refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +53,53 @@ class ServiceTime:
 
 
 @dataclass(frozen=True, slots=True)
-class _Call:
+class Call:
+    """A message on its way to the server.
+
+    Attributes:
+        channel: the connection that carries it, of one client.
+        number: of the request; 0 opens a session.
+        data: as it would travel.
+    """
+
+    channel: int
+    number: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer on its way to the client, on the channel of its call."""
+
+    channel: int
+    number: int
+    answer: Answer
+
+
+@dataclass(slots=True)
+class Mischief:
+    """What a server does wrong from now on.
+
+    Attributes:
+        refuse_opens, refuse_requests: says no to every handshake, or to every request.
+        tampers: each spoils one chunk after the server's own checks, the first one the next chunk.
+        garble: so many coming chunks are damaged bytes.
+    """
+
+    refuse_opens: Reason | None = None
+    refuse_requests: Reason | None = None
+    tampers: list[Callable[[ActionChunk], ActionChunk]] = field(default_factory=list)
+    garble: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
     """A request that waits or runs, and whose it is."""
 
     client: int
-    number: int
+    call: Call
     asked: PolicyInput
-    chunk_of: pb.InferRequest
+    message: pb.InferRequest
     arrived_ns: int
 
 
@@ -65,7 +107,19 @@ class _Call:
 class _Departure:
     at_ns: int
     client: int
-    answer: Answer
+    reply: Reply
+
+
+@dataclass(slots=True)
+class _Process:
+    """All that a killed process forgets: sessions, what waits, runs, or was about to leave."""
+
+    sessions: Sessions
+    batcher: Batcher[_Asked]
+    done_ns: int | None = None
+    departures: list[_Departure] = field(default_factory=list)
+    stopped: bool = False
+    backlog: list[tuple[int, Call]] = field(default_factory=list)
 
 
 class SimServer:
@@ -78,96 +132,130 @@ class SimServer:
         self.policy = policy
         self.time = time
         self.inferences = 0
+        self.mischief = Mischief()
         self._limits = limits or SessionLimits()
         self._max_batch = max_batch
         self._ids = itertools.count(1)
-        self._done_ns: int | None = None
-        self._departures: list[_Departure] = []
         self.restart()
 
     def __repr__(self) -> str:
-        return f"<SimServer {self._sessions!r} {self._batcher!r} inferences={self.inferences}>"
+        process = self._process
+        return f"<SimServer {process.sessions!r} {process.batcher!r} inferences={self.inferences}>"
 
     def restart(self) -> None:
-        """Forgets all that a killed process forgets: sessions, what waits, runs, or was about to leave."""
-        self._sessions = Sessions(self._limits, new_id=lambda: f"session-{next(self._ids)}")
-        self._batcher: Batcher[_Call] = Batcher(self._max_batch)
-        self._done_ns = None
-        self._departures = []
+        """Begins as a fresh process that knows nobody."""
+        sessions = Sessions(self._limits, new_id=lambda: f"session-{next(self._ids)}")
+        self._process = _Process(sessions, Batcher(self._max_batch))
 
-    def arrive(self, client: int, message: bytes, is_open: bool, now_ns: int) -> None:
+    def stop(self) -> None:
+        """Freezes, as SIGSTOP does: what arrives waits, nothing leaves."""
+        self._process.stopped = True
+
+    def resume(self, now_ns: int) -> None:
+        """Goes on, as after SIGCONT: all that came meanwhile is looked at now, in order."""
+        self._process.stopped = False
+        backlog, self._process.backlog = self._process.backlog, []
+        for client, call in backlog:
+            self.arrive(client, call, now_ns)
+
+    def arrive(self, client: int, call: Call, now_ns: int) -> None:
         """Takes a message of `client` off the network."""
+        if self._process.stopped:
+            self._process.backlog.append((client, call))
+            return
         try:
-            if is_open:
-                self._open(client, message, now_ns)
+            if call.number == 0:
+                self._open(client, call, now_ns)
             else:
-                self._enqueue(client, pb.InferRequest.FromString(message), now_ns)
+                self._enqueue(client, call, now_ns)
         except Refused as refused:
-            self._leave(now_ns, client, refused.refusal)
+            self._leave(now_ns, client, call, refused.refusal)
         except RemoteProtocolError as error:
-            self._leave(now_ns, client, Refusal(Reason.BAD_FIELD, (str(error),)))
+            self._leave(now_ns, client, call, Refusal(Reason.BAD_FIELD, (str(error),)))
 
     def next_event_ns(self) -> int | None:
         """Returns when something happens here next; None when nothing is under way."""
-        times = [d.at_ns for d in self._departures]
-        if self._done_ns is not None:
-            times.append(self._done_ns)
+        process = self._process
+        if process.stopped:
+            return None
+        times = [d.at_ns for d in process.departures]
+        if process.done_ns is not None:
+            times.append(process.done_ns)
         return min(times, default=None)
 
-    def advance(self, now_ns: int) -> list[tuple[int, Answer]]:
+    def advance(self, now_ns: int) -> list[tuple[int, Reply]]:
         """Works until `now_ns` and returns the answers that leave, each with its client."""
-        if self._done_ns is not None and self._done_ns <= now_ns:
-            done, self._done_ns = self._done_ns, None
-            self._batcher.finish(done)
-            self._begin(done)
-        leaving = [d for d in self._departures if d.at_ns <= now_ns]
-        self._departures = [d for d in self._departures if d.at_ns > now_ns]
-        return [(d.client, d.answer) for d in sorted(leaving, key=lambda d: d.at_ns)]
+        process = self._process
+        if process.stopped:
+            return []
+        if process.done_ns is not None and process.done_ns <= now_ns:
+            process.done_ns = None
+            process.batcher.finish(now_ns)
+            self._begin(now_ns)
+        leaving = [d for d in process.departures if d.at_ns <= now_ns]
+        if leaving:
+            process.departures = [d for d in process.departures if d.at_ns > now_ns]
+        return [(d.client, d.reply) for d in sorted(leaving, key=lambda d: d.at_ns)]
 
-    def _open(self, client: int, message: bytes, now_ns: int) -> None:
-        handshake = decode_handshake(pb.OpenRequest.FromString(message))
-        welcome = self._sessions.open(handshake, self.policy.spec, now_ns)
-        self._leave(now_ns, client, encode_welcome(welcome))
+    def _open(self, client: int, call: Call, now_ns: int) -> None:
+        if self.mischief.refuse_opens is not None:
+            raise Refused(self.mischief.refuse_opens, "told to refuse")
+        handshake = decode_handshake(pb.OpenRequest.FromString(call.data))
+        welcome = self._process.sessions.open(handshake, self.policy.spec, now_ns)
+        self._leave(now_ns, client, call, encode_welcome(welcome).SerializeToString())
 
-    def _enqueue(self, client: int, message: pb.InferRequest, now_ns: int) -> None:
+    def _enqueue(self, client: int, call: Call, now_ns: int) -> None:
+        if self.mischief.refuse_requests is not None:
+            raise Refused(self.mischief.refuse_requests, "told to refuse")
+        process, message = self._process, pb.InferRequest.FromString(call.data)
         context, request = decode_request(message)
-        session = self._sessions.admit(context, request, now_ns)
-        asked = policy_input(request, context, session.policy)
-        call = _Call(client, request.number, asked, message, now_ns)
-        slack_ns = self._sessions.clamp_slack(request.slack_ns)
-        replaced = self._batcher.submit(
-            Job(session.session_id, self.policy.spec.name, now_ns, now_ns + slack_ns, call)
+        session = process.sessions.admit(context, request, now_ns)
+        asked = _Asked(client, call, policy_input(request, context, session.policy), message, now_ns)
+        slack_ns = process.sessions.clamp_slack(request.slack_ns)
+        replaced = process.batcher.submit(
+            Job(session.session_id, self.policy.spec.name, now_ns, now_ns + slack_ns, asked)
         )
         if replaced is not None:
-            self._leave(now_ns, replaced.payload.client, Refusal(Reason.SUPERSEDED))
+            older = replaced.payload
+            self._leave(now_ns, older.client, older.call, Refusal(Reason.SUPERSEDED))
         self._begin(now_ns)
 
     def _begin(self, now_ns: int) -> None:
         """Starts the next batch, if the policy is free: computes it now, lets it take its time."""
-        batch = self._batcher.next_batch()
+        process = self._process
+        batch = process.batcher.next_batch()
         if not batch:
             return
         self.inferences += 1
-        took_ns = self.time.inference_ns(now_ns)
-        self._done_ns = now_ns + took_ns
+        process.done_ns = done_ns = now_ns + self.time.inference_ns(now_ns)
         served = serve(self.policy, [job.payload.asked for job in batch])
         for job, result in zip(batch, served.results, strict=True):
-            call = job.payload
-            leaves_ns = max(self._done_ns, call.arrived_ns + int(self.time.latency_ms * NS_PER_MS))
-            if isinstance(result, Refused):
-                self._leave(leaves_ns, call.client, result.refusal)
-                continue
-            chunk = ActionChunk(
-                request_number=call.number,
-                epoch=call.chunk_of.epoch,
-                start_step=call.chunk_of.start_step,
-                captured_ns=call.chunk_of.observation.captured_ns,
-                robot_actions=result.robot_actions[: call.asked.chunk_length],
-                model_actions=result.model_actions,
-                conditioned_delay=result.conditioned_delay,
-                policy_hash=self.policy.spec.policy_hash,
-            )
-            self._leave(leaves_ns, call.client, encode_chunk(chunk))
+            asked = job.payload
+            leaves_ns = max(done_ns, asked.arrived_ns + int(self.time.latency_ms * NS_PER_MS))
+            answer = result.refusal if isinstance(result, Refused) else self._packed(asked, result)
+            self._leave(leaves_ns, asked.client, asked.call, answer)
 
-    def _leave(self, at_ns: int, client: int, answer: Answer) -> None:
-        self._departures.append(_Departure(at_ns, client, answer))
+    def _packed(self, asked: _Asked, result: PolicyOutput) -> bytes:
+        """Returns the chunk as it travels, with whatever mischief is due."""
+        mischief, message = self.mischief, asked.message
+        chunk = ActionChunk(
+            request_number=message.number,
+            epoch=message.epoch,
+            start_step=message.start_step,
+            captured_ns=message.observation.captured_ns,
+            robot_actions=result.robot_actions[: asked.asked.chunk_length],
+            model_actions=result.model_actions,
+            conditioned_delay=result.conditioned_delay,
+            policy_hash=self.policy.spec.policy_hash,
+        )
+        if mischief.tampers:
+            chunk = mischief.tampers.pop(0)(chunk)
+        data = encode_chunk(chunk).SerializeToString()
+        if mischief.garble:
+            mischief.garble -= 1
+            data = data[: len(data) // 2]
+        return data
+
+    def _leave(self, at_ns: int, client: int, call: Call, answer: Answer) -> None:
+        reply = Reply(call.channel, call.number, answer)
+        self._process.departures.append(_Departure(at_ns, client, reply))

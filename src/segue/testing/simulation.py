@@ -1,10 +1,10 @@
 """Whole runs under virtual time: real executor, scheduler, session table and batcher over a simulated link.
 
 One loop moves one clock from event to event: a tick of a robot, a message that
-arrives, a batch that is done. Nothing waits, so minutes of robot time take as
-long as their inferences and physics take to compute, and the same seeds give
-the same run, tick for tick. Threads, processes and gRPC are left out; their
-own tests are elsewhere.
+arrives, a batch that is done, a fault that strikes (`at`). Nothing waits, so
+minutes of robot time take as long as their inferences and physics take to
+compute, and the same seeds give the same run, tick for tick. Threads,
+processes and gRPC are left out; their own tests are elsewhere.
 
     server = SimServer(policy, ServiceTime(inference_ms=20, latency_ms=300))
     client = SimClient(robot, setup)
@@ -14,31 +14,33 @@ own tests are elsewhere.
 
 from __future__ import annotations
 
+import heapq
+import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
+from google.protobuf.message import DecodeError
 
+from segue.client.commands import CommandRow, row_of
 from segue.client.loop import pose
+from segue.client.messages import Answer, CameraFailed, CameraWorks, Closed, Failed, Message, Opened, Stop
 from segue.client.stats import RunStats
 from segue.clock import NS_PER_S
 from segue.core import facts
 from segue.core.executor import ChunkExecutor
-from segue.core.link import Backoff, LinkEvent, LinkState, follow
+from segue.core.link import LinkState
+from segue.core.queue import QueueCounts
 from segue.core.specs import PolicySpec
-from segue.core.types import ChunkRequest, FloatArray, Guidance, Observation
-from segue.core.watchdog import MISSES_UNTIL_LOST
+from segue.core.types import FloatArray, Guidance, Observation
+from segue.errors import RemoteProtocolError, RobotFault
+from segue.policies.base import Policy
 from segue.robots.base import Robot
-from segue.testing.simlink import Direction, LinkModel, SimLink
-from segue.testing.simserver import Answer, SimServer
+from segue.testing.simend import Accepted, EndSetup, Knock, LinkEnd, Reset
+from segue.testing.simlink import Direction, LinkModel
+from segue.testing.simserver import Call, SimServer
 from segue.wire import policy_pb2 as pb
-from segue.wire.codec import decode_chunk, encode_request
-from segue.wire.handshake import decode_welcome, encode_handshake
-from segue.wire.records import Handshake, RequestContext, Welcome
-from segue.wire.refusal import Reason, Refusal
-
-OPEN_TIMEOUT_NS = 2 * NS_PER_S
-BACKOFF = Backoff()
+from segue.wire.codec import decode_chunk
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,21 +66,24 @@ class SimSetup:
 
 
 @dataclass(frozen=True, slots=True)
-class _Call:
-    """A message on its way to the server, as it would travel."""
-
-    is_open: bool
-    data: bytes
-
-
-@dataclass(frozen=True, slots=True)
 class KeptTick:
-    """One tick, for whoever judges afterwards."""
+    """One tick, for whoever judges afterwards.
 
-    now_ns: int
-    epoch: int
-    age_limit_ns: int
+    Attributes:
+        row: as the log of commands would have it.
+        tick: what the executor decided.
+        applied: what the driver made of the command, shape (A,); None when it failed.
+        counts: of the queue after this tick.
+        blind: whether a camera was failing.
+        linked: whether a session was open.
+    """
+
+    row: CommandRow
     tick: facts.Tick
+    applied: FloatArray | None
+    counts: QueueCounts
+    blind: bool
+    linked: bool
 
 
 class SimClient:
@@ -90,139 +95,92 @@ class SimClient:
         self.executor: ChunkExecutor | None = None
         self.stats: RunStats | None = None
         self.ticks: list[KeptTick] = []
-        self.end = _LinkEnd(setup, robot)
+        self.stalled_until_ns = 0
+        self.end = LinkEnd(
+            EndSetup(robot.spec, setup.robot_id, setup.task, setup.guidance, setup.link, setup.seed)
+        )
+        self._seen: Observation | None = None
 
     def __repr__(self) -> str:
         return f"<SimClient {self.setup.robot_id} {self.end.state.value} {self.executor!r}>"
 
-    def start(self, welcome: Welcome) -> None:
-        """Connects the robot and begins at its present pose; what was said before then is not lost."""
-        self.robot.connect()
-        config = self.setup.configure(welcome.policy)
-        self.executor = ChunkExecutor(config, pose(self.robot.spec, self.robot.read(0)))
-        self.stats = RunStats(config.action.names, config.control_hz)
-
     def tick(self, now_ns: int) -> facts.Tick | None:
-        """Runs one turn of the control loop; None before the first handshake."""
+        """Runs one turn of the control loop; None before the first handshake, and in a stall."""
+        if now_ns < self.stalled_until_ns:
+            return None
+        if self.executor is None:
+            self._start()
         executor, stats = self.executor, self.stats
         if executor is None or stats is None:
             return None
-        seen = self.robot.read(now_ns)
-        observation = Observation(executor.step, now_ns, seen.state, seen.environment)
+        observation = self._look(executor, now_ns)
+        mail, self.end.mail = self.end.mail, []
+        linked = self.end.state is LinkState.READY
+        for message in mail:
+            _take(executor, message, now_ns)
         tick = executor.tick(now_ns, observation)
         if tick.request is not None:
             self.end.ask(tick.request, now_ns)
-        executor.applied(self.robot.write(tick.action, now_ns))
+        applied = self._move(executor, tick.action, now_ns)
         stats.add(tick, now_ns)
-        if any(isinstance(e, facts.RequestMissed) and e.cause == "deadline" for e in tick.events):
-            self.end.missed()
         if self.setup.keep_commands:
-            self.ticks.append(KeptTick(now_ns, executor.epoch, executor.age_limit_ns, tick))
+            blind = executor.troubles.camera is not None
+            row, counts = row_of(executor, tick, now_ns), replace(executor.queue.counts)
+            self.ticks.append(KeptTick(row, tick, applied, counts, blind, linked))
         return tick
 
-
-class _LinkEnd:
-    """What the link process does, without its sockets: dial, open, send, hand over."""
-
-    def __init__(self, setup: SimSetup, robot: Robot) -> None:
-        self.link: SimLink[_Call | Answer] = SimLink(setup.link, setup.seed)
-        self.state = LinkState.DOWN
-        self.dial_at_ns = 0
-        self._setup = setup
-        self._robot = robot
-        self._rng = np.random.default_rng(setup.seed + 1)
-        self._failures = 0
-        self._unanswered = 0
-        self._opened_ns = 0
-        self._welcome: Welcome | None = None
-
-    def ask(self, request: ChunkRequest, now_ns: int) -> None:
-        """Sends a request, if there is a session to send it in."""
-        if self._welcome is None or self.state is not LinkState.READY:
+    def _start(self) -> None:
+        """Connects the robot and begins at its present pose once a session is open."""
+        policy = self.end.policy
+        if policy is None:
             return
-        setup = self._setup
-        context = RequestContext(
-            robot_id=setup.robot_id,
-            session_id=self._welcome.session_id,
-            spec_hash=self._welcome.spec_hash,
-            task=setup.task,
-            guidance=setup.guidance,
-            chunk_length=0,
-            seed=setup.seed + request.number,
-        )
-        data = encode_request(request, context).SerializeToString()
-        self.link.send(Direction.UP, _Call(False, data), now_ns)
+        self.robot.connect()
+        config = self.setup.configure(policy)
+        self.executor = ChunkExecutor(config, pose(self.robot.spec, self.robot.read(0)))
+        self.stats = RunStats(config.action.names, config.control_hz)
 
-    def work(self, client: SimClient, now_ns: int) -> None:
-        """Dials when it is time to, and gives up a handshake that is not answered."""
-        if self.state is LinkState.OPENING and now_ns - self._opened_ns >= OPEN_TIMEOUT_NS:
-            self._fail(client, now_ns, "handshake timed out")
-        if self.state is LinkState.DOWN and now_ns >= self.dial_at_ns:
-            self.state = follow(follow(self.state, LinkEvent.DIAL), LinkEvent.CONNECTED)
-            self._open(now_ns)
-        if self._unanswered >= MISSES_UNTIL_LOST and self.state is LinkState.READY:
-            self._fail(client, now_ns, "requests go unanswered")
+    def _look(self, executor: ChunkExecutor, now_ns: int) -> Observation:
+        try:
+            seen = self.robot.read(now_ns)
+        except RobotFault as error:
+            executor.robot_failed(str(error))
+            if self._seen is None:
+                raise
+            return self._seen
+        self._seen = Observation(executor.step, now_ns, seen.state, seen.environment)
+        return self._seen
 
-    def missed(self) -> None:
-        """Notes that a request passed its deadline."""
-        self._unanswered += 1
+    def _move(self, executor: ChunkExecutor, action: FloatArray, now_ns: int) -> FloatArray | None:
+        try:
+            applied = self.robot.write(action, now_ns)
+        except RobotFault as error:
+            executor.robot_failed(str(error))
+            return None
+        executor.applied(applied)
+        return applied
 
-    def receive(self, client: SimClient, answer: Answer, now_ns: int) -> None:
-        """Takes one answer off the network."""
-        self._unanswered = 0
-        if isinstance(answer, pb.OpenReply):
-            self._opened(client, decode_welcome(answer), now_ns)
-        elif isinstance(answer, pb.InferReply):
-            if client.executor is not None:
-                client.executor.receive(decode_chunk(answer)[0])
-        else:
-            self._refused(client, answer, now_ns)
 
-    def broken(self, client: SimClient, now_ns: int) -> None:
-        """Notes a reset connection, as when the server's process ends."""
-        self._fail(client, now_ns, "connection reset")
-
-    def _open(self, now_ns: int) -> None:
-        self._opened_ns = now_ns
-        spec = self._robot.spec
-        handshake = Handshake(self._setup.robot_id, spec, guidance=self._setup.guidance)
-        self.link.send(Direction.UP, _Call(True, encode_handshake(handshake).SerializeToString()), now_ns)
-
-    def _opened(self, client: SimClient, welcome: Welcome, now_ns: int) -> None:
-        self.state = follow(self.state, LinkEvent.OPENED)
-        self._welcome, self._failures = welcome, 0
-        if client.executor is None:
-            client.start(welcome)
-        policy = welcome.policy
-        round_trip_ns = now_ns - self._opened_ns
-        known = facts.SessionOpened(round_trip_ns, policy.warm_inference_ns, policy.policy_hash)
-        if client.executor is not None:
-            client.executor.link_opened(known)
-
-    def _refused(self, client: SimClient, refusal: Refusal, now_ns: int) -> None:
-        stale = refusal.reason in (Reason.UNKNOWN_SESSION, Reason.SPEC_CHANGED)
-        if stale and self.state is LinkState.READY:
-            if client.executor is not None:
-                client.executor.link_closed(now_ns, refusal.reason.value)
-            self.state = follow(self.state, LinkEvent.STALE)
-            self._open(now_ns)
-        elif self.state is LinkState.OPENING:
-            final = refusal.reason not in (Reason.FULL, Reason.NOT_READY, Reason.DRAINING)
-            if final:
-                self.state = follow(self.state, LinkEvent.REFUSED)
-            else:
-                self._fail(client, now_ns, refusal.reason.value)
-        elif client.executor is not None:
-            client.executor.request_failed(now_ns, 0, refusal.reason.value)
-
-    def _fail(self, client: SimClient, now_ns: int, cause: str) -> None:
-        """Drops the channel; the next dial is a fresh one."""
-        self.state = follow(self.state, LinkEvent.FAILED)
-        self.link.clear()
-        self._failures += 1
-        self.dial_at_ns = now_ns + BACKOFF.wait_ns(self._failures, float(self._rng.random()))
-        if client.executor is not None:
-            client.executor.link_closed(now_ns, cause)  # a dial that fails is a miss as well
+def _take(executor: ChunkExecutor, message: Message, now_ns: int) -> None:
+    """Tells the executor what a message from the link says, as the control loop does."""
+    match message:
+        case Answer():
+            try:
+                executor.receive(decode_chunk(pb.InferReply.FromString(message.body))[0])
+            except (RemoteProtocolError, DecodeError) as error:
+                executor.request_failed(now_ns, 0, f"unreadable reply: {error}")
+        case Opened():
+            known = (message.round_trip_ns, message.warm_inference_ns, message.policy_hash)
+            executor.link_opened(facts.SessionOpened(*known))
+        case Closed():
+            executor.link_closed(now_ns, message.cause)
+        case Failed():
+            executor.request_failed(now_ns, message.number, message.cause)
+        case CameraFailed():
+            executor.camera_failed(now_ns, message.what)
+        case CameraWorks():
+            executor.camera_works()
+        case Stop():
+            executor.stop(facts.ExitReason(message.reason))
 
 
 class Simulation:
@@ -236,6 +194,9 @@ class Simulation:
         self._control_hz = control_hz
         self._tick = 0
         self._finished: set[int] = set()
+        self._channels: set[tuple[int, int]] = set()
+        self._agenda: list[tuple[int, int, Callable[[], None]]] = []
+        self._order = itertools.count()
 
     def __repr__(self) -> str:
         return f"<Simulation {self.now_ns / NS_PER_S:.2f} s {self.clients!r}>"
@@ -252,22 +213,32 @@ class Simulation:
             if len(self._finished) == len(self.clients):
                 return
 
+    def at(self, at_ns: int, act: Callable[[], None]) -> None:
+        """Lets `act` happen at `at_ns`, before anything else of that moment."""
+        heapq.heappush(self._agenda, (at_ns, next(self._order), act))
+
     def kill_server(self) -> None:
         """Ends the server as `kill -9` does: connections break, everything in it is forgotten."""
         self.server_is_up = False
         self.server.restart()
-        for client in self.clients:
-            client.end.broken(client, self.now_ns)
+        self.reset_connections()
 
-    def start_server(self) -> None:
-        """Starts it again, knowing nobody."""
+    def start_server(self, policy: Policy | None = None) -> None:
+        """Starts it again, knowing nobody; perhaps with another policy."""
+        self.server.policy = policy or self.server.policy
         self.server_is_up = True
+
+    def reset_connections(self) -> None:
+        """Breaks every connection; who can still be reached hears of it."""
+        for index, channel in sorted(self._channels):
+            self._reset(index, channel, self.now_ns)
+        self._channels.clear()
 
     def _tick_all(self, now_ns: int) -> None:
         for index, client in enumerate(self.clients):
             if index in self._finished:
                 continue
-            client.end.work(client, now_ns)
+            client.end.work(now_ns)
             tick = client.tick(now_ns)
             if tick is not None and tick.exit is not None:
                 self._finished.add(index)
@@ -276,26 +247,47 @@ class Simulation:
         """Lets everything happen that happens between two ticks, in order of time."""
         while (at_ns := self._next_event_ns()) is not None and at_ns <= until_ns:
             self.now_ns = max(self.now_ns, at_ns)
-            for whose, answer in self.server.advance(at_ns):
-                self.clients[whose].end.link.send(Direction.DOWN, answer, at_ns)
+            while self._agenda and self._agenda[0][0] <= at_ns:
+                heapq.heappop(self._agenda)[2]()
+            for whose, reply in self.server.advance(at_ns):
+                self.clients[whose].end.link.send(Direction.DOWN, reply, at_ns)
             for index, client in enumerate(self.clients):
                 self._deliver(index, client, at_ns)
 
     def _next_event_ns(self) -> int | None:
         times = [client.end.link.next_arrival_ns() for client in self.clients]
         times.append(self.server.next_event_ns())
+        times.append(self._agenda[0][0] if self._agenda else None)
         return min((t for t in times if t is not None), default=None)
 
     def _deliver(self, index: int, client: SimClient, now_ns: int) -> None:
-        for at_ns, _, message in client.end.link.arrivals(now_ns):
-            if not isinstance(message, _Call):
-                client.end.receive(client, message, at_ns)
-            elif self.server_is_up:
-                self.server.arrive(index, message.data, message.is_open, at_ns)
-            else:
-                client.end.broken(client, at_ns)
+        for at_ns, _, parcel in client.end.link.arrivals(now_ns):
+            match parcel:
+                case Knock():
+                    self._knock(index, parcel.channel, at_ns)
+                case Call():
+                    self._call(index, parcel, at_ns)
+                case _:
+                    client.end.receive(parcel, at_ns)
+
+    def _knock(self, index: int, channel: int, now_ns: int) -> None:
+        """Answers a connection attempt, as the host of the server does."""
+        if not self.server_is_up:
+            self._reset(index, channel, now_ns)
+            return
+        self._channels.add((index, channel))
+        self.clients[index].end.link.send(Direction.DOWN, Accepted(channel), now_ns)
+
+    def _call(self, index: int, call: Call, now_ns: int) -> None:
+        if self.server_is_up and (index, call.channel) in self._channels:
+            self.server.arrive(index, call, now_ns)
+        else:
+            self._reset(index, call.channel, now_ns)
+
+    def _reset(self, index: int, channel: int, now_ns: int) -> None:
+        self.clients[index].end.link.send(Direction.DOWN, Reset(channel), now_ns)
 
 
 def command_log(ticks: Sequence[KeptTick]) -> FloatArray:
     """Returns the commands of kept ticks, shape (ticks, A)."""
-    return np.array([kept.tick.action for kept in ticks])
+    return np.array([kept.row.command for kept in ticks])

@@ -192,7 +192,7 @@ def test_a_file_of_bytes_or_without_end_is_refused(tmp_path: Path) -> None:
     picture = tmp_path / "picture.jpg"
     picture.write_bytes(b"\xff\xd8\xff\xe0")
     assert "UTF-8" in str(refusal(f"--config_path={picture}"))
-    assert "1 MiB" in str(refusal("--config_path=/dev/zero"))
+    assert "128 KiB" in str(refusal("--config_path=/dev/zero"))
 
 
 def test_a_wrong_flag_beside_a_good_file_is_a_wrong_flag(tmp_path: Path) -> None:

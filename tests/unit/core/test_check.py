@@ -9,9 +9,9 @@ import pytest
 
 from segue.core.check import BAD_CHUNK, fault_of
 from segue.core.facts import ExitReason
-from segue.core.schedule import DropReason, Outstanding
+from segue.core.schedule import DropReason, Outstanding, RequestRule
 from segue.core.specs import ActionSpec, Dimension, Kind
-from segue.core.types import ActionChunk
+from segue.core.types import ActionChunk, Strategy
 from segue.core.watchdog import SafetyLevel
 
 from .driver import POLICY, Driver, config_of, stepped
@@ -167,3 +167,19 @@ def test_a_chunk_far_from_the_present_pose_is_approached_at_the_speed_limit() ->
     joint = np.array([t.action[0] for t in d.ticks[first - 1 :]])
     assert np.abs(np.diff(joint)).max() == pytest.approx(100.0 / 50.0)
     assert joint[-1] == 30.0
+
+
+@pytest.mark.parametrize("strategy", list(Strategy))
+def test_a_dimension_without_limits_takes_no_number_that_sums_overflow_on(strategy: Strategy) -> None:
+    """Without any limit to measure by, finite nonsense of 1.7e308 is refused all the same, and never sent."""
+    free = ActionSpec((Dimension("free", "deg"), Dimension("gripper", "", Kind.DISCRETE)))
+    rule = RequestRule(strategy=strategy, horizon=11, threshold=0.65, min_execution_steps=4)
+    d = Driver.with_plan(config_of(spec=free, rule=rule, aggregate="weighted_average"), 11)
+    d.tick()
+    for sign in (1, -1, 1):
+        while d.executor.scheduler.outstanding is None:
+            d.tick()
+        d.reply("b", 11, robot_actions=np.full((11, 2), sign * 1.7e308))
+        d.tick()
+    assert [r.dropped for r in d.rows if r.dropped] == [[DropReason.OUT_OF_RANGE]] * 3
+    assert all(np.isfinite(t.action).all() for t in d.ticks)

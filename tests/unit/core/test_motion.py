@@ -51,7 +51,7 @@ def test_the_speed_limit_has_the_last_word_and_is_counted() -> None:
 
 
 def test_an_arm_found_outside_its_limits_is_held_where_it_is() -> None:
-    """Holding an arm that lies beyond a limit does not drive it back; a hold at a target beyond it is clipped."""
+    """Holding an arm that lies beyond a limit does not drive it back; a target beyond it is clipped."""
     m = motion(130.0)
     m.hold_at(np.array([130.0, 0.0, 0.0]), 0, 0.2)
     assert (commands(m, 0, 60)[:, 0] == 130.0).all()

@@ -60,3 +60,15 @@ def test_about_the_stated_share_is_lost() -> None:
         link.send(Direction.UP, number, number)
     assert 0.17 < link.lost / link.sent < 0.23
     assert len(link.arrivals(10**12)) == link.sent - link.lost
+
+
+def test_a_duplicate_comes_after_its_first_copy() -> None:
+    """About the stated share of messages arrives a second time, never before the first."""
+    arrivals = _arrivals(LinkModel(delay_ms=5, duplicate=0.3, duplicate_ms=50), seed=2, count=1000)
+    times: dict[int, list[int]] = {}
+    for at_ns, _, number in arrivals:
+        times.setdefault(number, []).append(at_ns)
+    twice = [at for at in times.values() if len(at) == 2]
+    assert 200 < len(twice) < 400
+    assert len(times) == 1000
+    assert all(first == number * MS + 5 * MS for number, (first, *_) in times.items())

@@ -1,0 +1,355 @@
+"""A second opinion on a simulated run: plan, request and reasons, worked out again from what was said.
+
+The checker sees only commands. The oracle sees what the executor asked, took,
+dropped and announced as well, and keeps its own books of them, with none of
+the executor's code: which request is open, how many steps were begun since,
+which action of which chunk stands for which step, how many failures came in a
+row. Where the executor acts against these books, a `Finding` says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from segue.clock import NS_PER_S
+from segue.core.facts import (
+    ChunkDropped,
+    ChunkTaken,
+    Event,
+    ExecutorConfig,
+    ExitReason,
+    LevelChanged,
+    RequestMissed,
+    Tick,
+)
+from segue.core.schedule import DropReason
+from segue.core.types import ChunkRequest, FloatArray, Strategy
+from segue.core.watchdog import Cause, SafetyLevel
+from segue.testing.faults import MODEL_SCALE
+from segue.testing.simulation import KeptTick
+
+_AT_REST = (SafetyLevel.HOLD, SafetyLevel.FAULT)
+_BAD = (DropReason.BAD_SHAPE, DropReason.NOT_FINITE, DropReason.OUT_OF_RANGE)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that must not be: when, which rule, and in words."""
+
+    t_ns: int
+    rule: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.rule} at {self.t_ns / NS_PER_S:.2f} s: {self.text}"
+
+
+@dataclass(slots=True)
+class _Open:
+    """The request that is awaited, and how many steps had begun when it was made.
+
+    `doubtful`: while a camera fails a request may be given up without a word.
+    """
+
+    request: ChunkRequest
+    begun: int
+    doubtful: bool = False
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What adds up over a run.
+
+    Attributes:
+        begun, merged, skipped: actions.
+        issued: the newest request number.
+        misses, bad: failures and bad chunks in a row.
+        lost_since_ns: since the second failure in a row; the longest such time is `longest_lost_ns`.
+        blind_since_ns, longest_blind_ns: the same of the cameras.
+    """
+
+    begun: int = 0
+    merged: int = 0
+    skipped: int = 0
+    issued: int = 0
+    misses: int = 0
+    bad: int = 0
+    lost_since_ns: int | None = None
+    longest_lost_ns: int = 0
+    blind_since_ns: int | None = None
+    longest_blind_ns: int = 0
+
+
+@dataclass(slots=True)
+class _Hold:
+    """The present rest, and where the arm is to be in it."""
+
+    since_ns: int
+    origin: FloatArray
+    target: FloatArray | None
+
+
+@dataclass(slots=True)
+class _State:
+    """Where the run stands, by the oracle's own books."""
+
+    epoch: int = 1
+    level: SafetyLevel = SafetyLevel.RUN
+    applied: FloatArray | None = None
+    sent: FloatArray | None = None
+    awaited: _Open | None = None
+    hold: _Hold | None = None
+    taken_in_epoch: bool = False
+    bad_limit_passed: bool = False
+    linked: bool = False
+    plan: dict[int, FloatArray] = field(default_factory=dict)
+
+
+class Oracle:
+    """Goes through a run tick by tick."""
+
+    def __init__(self, config: ExecutorConfig, rest_pose: FloatArray) -> None:
+        self.findings: list[Finding] = []
+        self.tally = _Tally()
+        self._config = config
+        self._rest = rest_pose
+        self._state = _State()
+        self._now_ns = 0
+        self._low, self._high = (config.action.array(side) for side in ("low", "high"))
+        self._reach = config.action.array("max_speed") / config.control_hz
+
+    def __repr__(self) -> str:
+        return f"<Oracle {self.tally.begun} begun, {len(self.findings)} findings>"
+
+    def judge(self, ticks: Sequence[KeptTick]) -> list[Finding]:
+        """Returns what was wrong, in order of time."""
+        for kept in ticks:
+            self._now_ns = kept.row.t_ns
+            self._tick(kept)
+        return self.findings
+
+    def _tick(self, kept: KeptTick) -> None:
+        state, tick = self._state, kept.tick
+        state.linked = kept.linked
+        self._note_blindness(kept.blind)
+        self._note_epoch(kept)
+        for event in tick.events:
+            self._event(event)
+        self._expect(state.level is tick.level, "level", f"{tick.level.name} was not announced")
+        if state.awaited is not None:
+            state.awaited.doubtful |= kept.blind
+        if tick.request is not None:
+            self._asked(tick.request)
+        if tick.began is not None:
+            self._began(tick)
+        self._at_rest(tick)
+        if tick.exit is not None:
+            self._ended(tick.exit)
+        self._books(kept)
+        state.sent = tick.action
+        state.applied = state.applied if kept.applied is None else kept.applied
+
+    def _expect(self, holds: bool, rule: str, text: str) -> None:
+        if not holds:
+            self.findings.append(Finding(self._now_ns, rule, text))
+
+    # --- events -------------------------------------------------------------------------------
+
+    def _note_epoch(self, kept: KeptTick) -> None:
+        """Tells a reset, which nobody announces, from a hold, which is; each begins one epoch."""
+        state = self._state
+        rests = sum(isinstance(e, LevelChanged) and e.change.after in _AT_REST for e in kept.tick.events)
+        resets = kept.row.epoch - state.epoch - rests
+        self._expect(resets >= 0, "epoch", f"{rests} holds began but the epoch went up by {rests + resets}")
+        if resets > 0:
+            self._forget()
+        state.epoch = kept.row.epoch
+
+    def _forget(self) -> None:
+        self._state.plan.clear()
+        self._state.awaited = None
+        self._state.taken_in_epoch = False
+
+    def _note_blindness(self, blind: bool) -> None:
+        tally = self.tally
+        if not blind:
+            tally.blind_since_ns = None
+            return
+        tally.blind_since_ns = self._now_ns if tally.blind_since_ns is None else tally.blind_since_ns
+        tally.longest_blind_ns = max(tally.longest_blind_ns, self._now_ns - tally.blind_since_ns)
+
+    def _event(self, event: Event) -> None:
+        tally, awaited = self.tally, self._state.awaited
+        match event:
+            case ChunkTaken():
+                self._taken(event)
+            case ChunkDropped():
+                if awaited and (event.number, event.epoch) == (awaited.request.number, awaited.request.epoch):
+                    self._state.awaited = None
+                    if event.reason is DropReason.ALL_PAST:
+                        self._all_past(awaited)
+                    elif event.reason in _BAD:
+                        tally.bad += 1
+                        self._state.bad_limit_passed |= tally.bad >= 3
+            case RequestMissed():
+                if awaited and event.number == awaited.request.number:
+                    self._state.awaited = None
+                tally.misses += 1
+                if tally.misses >= 2 and tally.lost_since_ns is None:
+                    tally.lost_since_ns = self._now_ns
+            case LevelChanged():
+                self._changed(event)
+
+    def _good_news(self) -> None:
+        tally = self.tally
+        tally.bad = 0
+        if not self._state.linked:
+            return  # an answer that came just before the link broke says nothing of it now
+        if tally.lost_since_ns is not None:
+            tally.longest_lost_ns = max(tally.longest_lost_ns, self._now_ns - tally.lost_since_ns)
+        tally.misses, tally.lost_since_ns = 0, None
+
+    def _all_past(self, awaited: _Open) -> None:
+        begun = self.tally.begun - awaited.begun
+        self._expect(begun > 0, "all_past", f"{begun} steps begun since, and a chunk was all past")
+        self._good_news()
+
+    def _taken(self, event: ChunkTaken) -> None:
+        state, chunk, tally = self._state, event.chunk, self.tally
+        self._good_news()
+        state.taken_in_epoch = True
+        awaited, state.awaited = state.awaited, None
+        if awaited is None:
+            self._expect(False, "stale", f"chunk {chunk.request_number} was taken, nothing was asked")
+            return
+        request = awaited.request
+        same = (chunk.request_number, chunk.epoch, chunk.start_step) == (
+            request.number,
+            request.epoch,
+            request.start_step,
+        )
+        text = f"chunk {chunk.request_number} of epoch {chunk.epoch} answered request {request.number}"
+        self._expect(same, "stale", text)
+        begun, said = tally.begun - awaited.begun, event.merged.skipped
+        self._expect(said == begun, "skip", f"{said} actions skipped, {begun} steps begun since the request")
+        used = np.clip(chunk.robot_actions[: self._config.rule.horizon], self._low, self._high)
+        tally.merged += len(used)
+        tally.skipped += begun
+        for index, target in enumerate(used[begun:][: self._kept()], begun):
+            state.plan[request.start_step + index] = target
+
+    def _kept(self) -> int | None:
+        rule = self._config.rule
+        if rule.strategy is not Strategy.SYNC:
+            return None
+        low_water = int(round(rule.threshold * rule.horizon, 9))
+        return max(1, rule.min_execution_steps, rule.horizon - low_water)
+
+    def _changed(self, event: LevelChanged) -> None:
+        state, change = self._state, event.change
+        if change.before in (SafetyLevel.HOLD, SafetyLevel.PARK) and change.after < SafetyLevel.HOLD:
+            text = "the arm went on without a chunk that was asked for after it stopped"
+            self._expect(state.taken_in_epoch and bool(state.plan), "resume", text)
+            state.hold = None
+        if change.after in _AT_REST:
+            self._forget()
+            target = state.applied if state.applied is not None else state.sent
+            if target is not None and state.sent is not None:
+                state.hold = _Hold(self._now_ns, state.sent, np.clip(target, self._low, self._high))
+        if change.after is SafetyLevel.PARK:
+            self._parks(event)
+        state.level = change.after
+
+    def _parks(self, event: LevelChanged) -> None:
+        state = self._state
+        held_ns = self._now_ns - state.hold.since_ns if state.hold else 0
+        grace_over = held_ns >= self._config.safety.hold_grace_ns
+        right = grace_over or event.change.cause is Cause.STOP_ASKED
+        self._expect(right, "park", f"parked after {held_ns / NS_PER_S:.2f} s of hold")
+        if state.sent is not None:
+            state.hold = _Hold(self._now_ns, state.sent, None)
+
+    # --- what the tick does -------------------------------------------------------------------
+
+    def _asked(self, request: ChunkRequest) -> None:
+        state, tally = self._state, self.tally
+        free = state.awaited is None or state.awaited.doubtful
+        self._expect(free, "two_requests", f"request {request.number} while one is awaited")
+        right = request.number == tally.issued + 1
+        self._expect(right, "number", f"request {request.number} follows {tally.issued}")
+        self._expect(request.epoch == state.epoch, "epoch", f"request of epoch {request.epoch}")
+        tally.issued = max(tally.issued, request.number)
+        state.awaited = _Open(request, tally.begun)
+        start = request.start_step
+        self._expect(start == tally.begun, "start_step", f"{start}, {tally.begun} steps were begun")
+        self._leftover(request)
+
+    def _leftover(self, request: ChunkRequest) -> None:
+        planned = [step for step in self._state.plan if step >= request.start_step]
+        if self._config.rule.strategy is not Strategy.RTC or not planned:
+            self._expect(request.leftover is None, "leftover", "there is none to continue")
+            return
+        expected = np.array([self._state.plan[step] for step in sorted(planned)])
+        said = request.leftover
+        if said is None or said.robot_actions.shape != expected.shape:
+            self._expect(False, "leftover", f"{said and len(said)} actions, {len(expected)} are planned")
+            return
+        same = np.array_equal(said.robot_actions, expected)
+        self._expect(same, "leftover", "other actions than those planned")
+        self._expect(1 <= request.delay_steps <= len(expected), "delay", f"{request.delay_steps}")
+        model = said.model_actions
+        intact = model is None or np.allclose(model * MODEL_SCALE, expected)
+        self._expect(intact, "leftover", "model actions that are not behind the plan")
+
+    def _began(self, tick: Tick) -> None:
+        state, began = self._state, tick.began
+        if began is None:
+            return
+        text = f"step {began.step} began, {self.tally.begun} were begun before"
+        self._expect(began.step == self.tally.begun, "step", text)
+        planned = state.plan.pop(self.tally.begun, None)
+        self._expect(planned is not None, "plan", f"step {began.step} began and was not planned")
+        blends = self._config.blend is not None
+        right = blends or planned is None or np.array_equal(planned, began.target)
+        self._expect(right, "plan", f"step {began.step} began with another action than was planned")
+        self.tally.begun += 1
+
+    def _at_rest(self, tick: Tick) -> None:
+        """Checks that a hold is where the driver last was, and that nothing but parking moves."""
+        hold, safety = self._state.hold, self._config.safety
+        if tick.level not in _AT_REST or hold is None or hold.target is None:
+            return
+        passed_ns = self._now_ns - hold.since_ns
+        if passed_ns < safety.hold_ramp_ns:
+            return
+        # Where the speed limit held it back it may still be on its way, as fast as it may.
+        ticks = passed_ns * self._config.control_hz / NS_PER_S
+        late = np.maximum(0.0, np.abs(hold.target - hold.origin) - self._reach * ticks)
+        there = bool((np.abs(tick.action - hold.target) <= late + 1e-9).all())
+        off = float(np.abs(tick.action - hold.target).max())
+        self._expect(there, "hold", f"{off:.4g} away from where the driver was when the hold began")
+
+    def _ended(self, reason: ExitReason) -> None:
+        tally, safety, state = self.tally, self._config.safety, self._state
+        if tally.lost_since_ns is not None:
+            tally.longest_lost_ns = max(tally.longest_lost_ns, self._now_ns - tally.lost_since_ns)
+        allowed = {
+            ExitReason.LINK_LOST: tally.longest_lost_ns >= safety.offline_limit_ns,
+            ExitReason.CAMERA: tally.longest_blind_ns >= safety.camera_limit_ns,
+            ExitReason.BAD_CHUNKS: state.bad_limit_passed,
+        }
+        self._expect(allowed.get(reason, True), "exit", f"{reason.value} without its reason")
+        latched = reason in (ExitReason.BAD_CHUNKS, ExitReason.ROBOT)
+        right = state.level is (SafetyLevel.FAULT if latched else SafetyLevel.PARK)
+        self._expect(right, "exit", f"{reason.value} in {state.level.name}")
+
+    def _books(self, kept: KeptTick) -> None:
+        tally, counts, left = self.tally, kept.counts, kept.row.left
+        balanced = counts.merged == counts.executed + counts.skipped + counts.replaced + left
+        self._expect(balanced, "books", f"{counts} with {left} left do not add up")
+        mine = (tally.merged, tally.begun, tally.skipped, len(self._state.plan))
+        theirs = (counts.merged, counts.executed, counts.skipped, left)
+        self._expect(mine == theirs, "books", f"merged, executed, skipped, left: {theirs}, must be {mine}")
