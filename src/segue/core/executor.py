@@ -14,7 +14,7 @@ never waits, and whatever arrives when, no step is begun twice or backwards.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from segue.core.check import BAD_CHUNK, fault_of
 from segue.core.delay import DelayForecast
@@ -22,7 +22,6 @@ from segue.core.facts import (
     DEADLINE,
     ChunkDropped,
     ChunkTaken,
-    Event,
     ExecutorConfig,
     ExitReason,
     LevelChanged,
@@ -37,6 +36,7 @@ from segue.core.motion import Motion
 from segue.core.queue import ActionQueue, PlannedAction
 from segue.core.schedule import DropReason, Outstanding, RequestScheduler
 from segue.core.specs import Kind
+from segue.core.state import Mail, Session
 from segue.core.types import ActionChunk, ChunkRequest, FloatArray, Observation, Strategy
 from segue.core.watchdog import (
     MISSES_UNTIL_LOST,
@@ -47,35 +47,6 @@ from segue.core.watchdog import (
     Troubles,
     Watchdog,
 )
-
-
-@dataclass(slots=True)
-class _Session:
-    """What changes with handshakes, resets and merges."""
-
-    epoch: int = 1
-    ready: bool = False
-    policy_hash: str | None = None
-    warm_inference_ns: int = 0
-    after_handshake: bool = True
-    fresh_chunk: bool = False
-    begun_since_merge: int = 0
-    ending: ExitReason | None = None
-    tick: int = -1
-    applied: FloatArray | None = None
-
-
-@dataclass(slots=True)
-class _Mail:
-    """What came in and waits for a tick that may take it, and what goes out with the next tick."""
-
-    history: ObservationHistory
-    inbox: list[ActionChunk] = field(default_factory=list)
-    events: list[Event] = field(default_factory=list)
-
-    def answers(self, waiting: Outstanding) -> bool:
-        """Returns whether the answer to `waiting` has come and only waits for its tick."""
-        return any((c.request_number, c.epoch) == (waiting.number, waiting.epoch) for c in self.inbox)
 
 
 class ChunkExecutor:
@@ -96,9 +67,9 @@ class ChunkExecutor:
         grid = StepGrid.of(config.action_hz, config.control_hz)
         self.motion = Motion(config.action, grid, config.control_hz, pose)
         self.troubles = Troubles()
-        self._session = _Session()
+        self._session = Session()
         past = ObservationHistory(config.history_steps, config.action_hz, config.control_hz)
-        self._mail = _Mail(past)
+        self._mail = Mail(past)
 
     def __repr__(self) -> str:
         return f"<ChunkExecutor {self.watchdog.level.name} epoch={self.epoch} {self.queue!r}>"
