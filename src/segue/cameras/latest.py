@@ -108,10 +108,15 @@ class LatestFrame:
         """Returns what is wrong, in words with the camera's name; None while frames keep coming."""
         if self._error is not None:
             return f"camera {self.spec.name}: {self._error}"
-        silent_ns = self._clock.now_ns() - self._since_ns
-        if silent_ns <= self._plan.stale_ns:
-            return None
-        return f"camera {self.spec.name}: no new picture for {silent_ns / NS_PER_S:.1f} s"
+        now_ns, frames = self._clock.now_ns(), self._frames
+        silent_ns = now_ns - self._since_ns
+        if silent_ns > self._plan.stale_ns:
+            return f"camera {self.spec.name}: no new picture for {silent_ns / NS_PER_S:.1f} s"
+        # Pictures may keep coming and be old: from a buffer, or with a stamp that stands still.
+        age_ns = now_ns - frames[-1].captured_ns if frames else 0
+        if age_ns > self._plan.stale_ns:
+            return f"camera {self.spec.name}: its newest picture is {age_ns / NS_PER_S:.1f} s old"
+        return None
 
     def _run(self) -> None:
         while not self._stopping.is_set():

@@ -104,6 +104,8 @@ def _run(plan: RunPlan, robot: RobotPart, cameras: Sequence[Camera], reporter: R
             spec = control.hello(stop)
             settled = side.open(spec, stop) if spec is not None else None
             side.record(control.records)
+            if stop.asked:
+                settled = None  # the end was asked for while the last dial was under way
             if settled is not None:
                 control.begin(settled)
                 side.serve(control.link, control.pulse, settled)
@@ -187,7 +189,8 @@ def _unheard(code: int | None, held_up: bool) -> Ended:
 
 
 def _outcome(plan: RunPlan, side: LinkSide, ended: Ended) -> Outcome:
-    refusal = side.refusal
+    # A run that was turned away and is then signalled, or fails, ended for that reason.
+    refusal = side.refusal if ended.reason == ExitReason.REFUSED else None
     code = ended.exit_code if refusal is None else refusal.exit_code
     summary = RunStats((), plan.execution.control_hz).summary(ended.reason)
     summary |= json.loads(ended.body) | side.facts()

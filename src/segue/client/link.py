@@ -37,9 +37,9 @@ from segue.core.facts import DEADLINE, ExitReason
 from segue.core.link import Backoff, LinkEvent, LinkState
 from segue.core.slowlink import SlowLink, SlowLinkRule
 from segue.core.watchdog import MISSES_UNTIL_LOST
-from segue.errors import RobotFault, SegueError
+from segue.errors import RemoteProtocolError, RobotFault, SegueError
 from segue.wire import policy_pb2 as pb
-from segue.wire.codec import add_images
+from segue.wire.codec import add_images, decode_chunk
 
 # A camera fault is to be acted on within 300 ms of being noticed.
 CAMERA_LOOK_NS = 100 * NS_PER_MS
@@ -83,13 +83,13 @@ class _Trouble:
 
     Attributes:
         missed, failed: deadlines and requests in a row.
-        stale: sessions in a row that the server did not know.
+        lost: channels and sessions lost since the last answer that could be read.
         held: a report held back.
     """
 
     missed: int = 0
     failed: int = 0
-    stale: int = 0
+    lost: int = 0
     held: Failed | None = None
     held_until_ns: int = 0
 
@@ -205,8 +205,13 @@ class Link:
         except CallFailed as failure:
             self._failed(flight.ask, failure)
             return
+        try:
+            _, timings = decode_chunk(pb.InferReply.FromString(reply))
+        except (RemoteProtocolError, DecodeError) as error:
+            self._reject(Failed(flight.ask.number, f"unreadable reply: {error}"))
+            return
         self._trouble = _Trouble()
-        self._weigh(flight, reply)
+        self._weigh(flight, timings.total_ns)
         answer = Answer(
             call_ns=flight.done_ns - flight.sent_ns,
             arrived_ns=self._parts.clock.now_ns(),
@@ -235,26 +240,18 @@ class Link:
                 self._reject(failed)
 
     def _reopen(self, cause: str) -> None:
-        """Opens a session in place of one that the server does not know.
-
-        A server that forgets each session as soon as it is open is dialled anew, later and later.
-        """
-        self._trouble.stale += 1
-        if self._trouble.stale > 1:
-            wait_ns = self._parts.backoff.wait_ns(self._trouble.stale - 1, random.random())
-            self._lose(cause, wait_ns)
+        """Opens a session in place of one that the server does not know; if it forgets that too, dials."""
+        if self._trouble.lost:
+            self._lose(cause)
             return
+        self._trouble.lost = 1
         # Not as a failure of the request: the loop would ask again while this thread opens.
         self._report(Closed(cause))
         self._open(self._parts.dialer.reopen)
 
-    def _weigh(self, flight: _Flight, reply: bytes) -> None:
+    def _weigh(self, flight: _Flight, served_ns: int) -> None:
         """Looks how long the request took on the way alone, and makes pictures smaller if too long."""
         session = self._parts.dialer.session
-        try:
-            served_ns = pb.InferReply.FromString(reply).timings.total_ns
-        except DecodeError:
-            return  # damaged on the way: the control loop will say so
         if session is None:
             return
         upload_ns = flight.done_ns - flight.sent_ns - served_ns - session.round_trip_ns
@@ -304,11 +301,13 @@ class Link:
         }
         self._parts.diary.write("link", self._parts.clock.now_ns(), fields)
 
-    def _lose(self, cause: str, wait_ns: int = 0) -> None:
-        """Throws the channel away; the next dial is due after `wait_ns`."""
-        self._trouble = _Trouble(stale=self._trouble.stale)
+    def _lose(self, cause: str) -> None:
+        """Throws the channel away; the next dial is due at once, or later if this happens again and again."""
+        lost = self._trouble.lost + 1
+        self._trouble = _Trouble(lost=lost)
         self._parts.dialer.lost()
-        self._parts.dialer.due_ns += wait_ns
+        if lost > 1:
+            self._parts.dialer.due_ns += self._parts.backoff.wait_ns(lost - 1, random.random())
         self._report(Closed(cause))
         self._note_link(cause)
 

@@ -99,7 +99,7 @@ class ControlLoop:
         robot = parts.robot
         self._parts = parts
         self._plan = plan
-        self._seen = robot.read(parts.clock.now_ns())
+        self._seen = checked(robot.spec, robot.read(parts.clock.now_ns()))
         self.executor = ChunkExecutor(plan.executor_config(robot), pose(robot.spec, self._seen))
         self.stats = RunStats(robot.spec.action.names, plan.execution.control_hz)
         self._diary = Diary(parts.records, plan.context.robot_id, "control")
@@ -159,7 +159,7 @@ class ControlLoop:
     def _look(self, now_ns: int) -> Observation:
         captured_ns = self._parts.clock.now_ns()
         try:
-            self._seen = self._parts.robot.read(now_ns)
+            self._seen = checked(self._parts.robot.spec, self._parts.robot.read(now_ns))
         except RobotFault as error:
             self.executor.robot_failed(str(error))
         seen = self._seen
@@ -188,7 +188,7 @@ class ControlLoop:
             case CameraFailed():
                 executor.camera_failed(now_ns, message.what)
             case CameraWorks():
-                executor.camera_works()
+                executor.camera_works(now_ns)
             case Stop():
                 executor.stop(ExitReason(message.reason))
             case _:
@@ -287,6 +287,19 @@ class ControlLoop:
         summary["records_dropped"] = self._diary.dropped
         detail = executor.troubles.robot or executor.troubles.camera or executor.troubles.other_policy or ""
         return Ending(reason, self._parts.stop.signal, detail, summary)
+
+
+def checked(spec: RobotSpec, seen: RobotState) -> RobotState:
+    """Returns `seen`, which must be finite: a command that continues from NaN would be NaN for ever.
+
+    Raises:
+        RobotFault: it is not; the joint is named.
+    """
+    finite = np.isfinite(seen.state)
+    if not finite.all():
+        names = [d.name for d, well in zip(spec.observation.state, finite, strict=True) if not well]
+        raise RobotFault(f"the robot reports no number for {', '.join(names)}")
+    return seen
 
 
 def pose(spec: RobotSpec, seen: RobotState) -> FloatArray:

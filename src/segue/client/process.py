@@ -43,6 +43,7 @@ class ControlProcess:
         self.link, self.records = Mailbox(mine), Mailbox(my_records)
         self.pulse = Pulse()
         self._begun = False
+        self._kept: list[int] = []
         self._process = _spawn(its, its_records, self.pulse)
         self.link.put(Make(to_json(robot)))
 
@@ -77,13 +78,17 @@ class ControlProcess:
 
     def begin(self, plan: ControlPlan) -> None:
         """Lets it connect and tick."""
-        self._begun = True
         self.link.put(Begin(to_json(plan)))
+        self._begun = True
+        for number in self._kept:  # came just before, when nobody knew yet that it would begin
+            self._process.send_signal(number)
 
     def signal(self, number: int) -> None:
-        """Passes a signal on, once there is an arm to bring to rest; before, closing the link is enough."""
+        """Passes a signal on, or keeps it until there is an arm to bring to rest."""
         if self._begun:
             self._process.send_signal(number)
+        else:
+            self._kept.append(number)
 
     def wait(self, patience_s: Callable[[], float]) -> int | None:
         """Waits for its end and returns its exit code; died of what cannot be caught is 70.

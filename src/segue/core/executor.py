@@ -31,6 +31,7 @@ from segue.core.facts import (
 )
 from segue.core.history import ObservationHistory
 from segue.core.interpolate import StepGrid
+from segue.core.limits import finite
 from segue.core.merge import Plan
 from segue.core.motion import Motion
 from segue.core.queue import ActionQueue, PlannedAction
@@ -39,6 +40,7 @@ from segue.core.specs import Kind
 from segue.core.state import Mail, Session
 from segue.core.types import ActionChunk, ChunkRequest, FloatArray, Observation, Strategy
 from segue.core.watchdog import (
+    CAMERA_FLAP_NS,
     MISSES_UNTIL_LOST,
     NS_PER_S,
     Facts,
@@ -132,12 +134,15 @@ class ChunkExecutor:
 
     def camera_failed(self, now_ns: int, what: str) -> None:
         """Notes that no picture can be had: nothing is asked until `camera_works`."""
-        if self.troubles.camera is None:
-            self.troubles.camera, self.troubles.camera_since_ns = what, now_ns
+        troubles = self.troubles
+        if troubles.camera is None:
+            if now_ns - troubles.camera_until_ns >= CAMERA_FLAP_NS:
+                troubles.camera_since_ns = now_ns
+            troubles.camera = what
 
-    def camera_works(self) -> None:
+    def camera_works(self, now_ns: int) -> None:
         """Notes that all cameras deliver again."""
-        self.troubles.camera = None
+        self.troubles.camera, self.troubles.camera_until_ns = None, now_ns
 
     def robot_failed(self, what: str) -> None:
         """Latches a fault of the robot."""
@@ -145,6 +150,9 @@ class ChunkExecutor:
 
     def applied(self, target: FloatArray) -> None:
         """Notes the target that the driver really applied, shape (A,): what holding goes back to."""
+        if target.shape != self.motion.sent.shape or not finite(target):
+            self.robot_failed(f"the driver says that it applied {target!r}")
+            return
         self._session.applied = target
 
     def reset(self) -> None:
@@ -203,6 +211,8 @@ class ChunkExecutor:
         session.after_handshake = False
         used = chunk.robot_actions[: self.config.rule.horizon]
         low, high = self.config.action.array("low"), self.config.action.array("high")
+        if self.watchdog.level >= SafetyLevel.HOLD:
+            self.queue.clear()  # nothing planned at rest is gone on with, nor blended into what is
         plan = Plan.of_chunk(used, chunk.model_actions, asked.captured_ns, low, high)
         merged = self.queue.merge(plan, asked.start_step, self.config.blend, self.config.rule.kept_of_chunk())
         if merged is None:

@@ -14,7 +14,7 @@ import math
 import numpy as np
 
 from segue.core.interpolate import Interpolator, StepGrid
-from segue.core.limits import Limits
+from segue.core.limits import Limits, finite
 from segue.core.specs import ActionSpec
 from segue.core.types import FloatArray
 
@@ -99,6 +99,8 @@ class Motion:
             path = self._interpolator.hold(self._line.target)
         wanted = self._interpolator.ease(self._ramp.origin, path, self._ramp.advance(path, tick))
         command = self._limits.slew(self.sent, wanted, 1.0 / self._control_hz)
+        if not finite(command):  # whatever went wrong before: never to an arm
+            command = self.sent
         self.limited_ticks += bool((command != wanted).any())
         self.sent = command
         return command

@@ -16,6 +16,8 @@ from types import MappingProxyType
 
 NS_PER_S = 1_000_000_000
 
+# A camera that fails again so soon had not recovered: its limit goes on counting.
+CAMERA_FLAP_NS = NS_PER_S
 BAD_CHUNKS_LIMIT = 3
 MISSES_UNTIL_LOST = 2
 
@@ -111,7 +113,8 @@ class Troubles:
         lost_since_ns: when the second miss in a row came; None while the link is good.
         bad_chunks: rejected chunks in a row.
         camera, robot: what failed, in words; None when nothing did.
-        camera_since_ns: since when `camera` is set.
+        camera_since_ns: since when the cameras fail, short recoveries included.
+        camera_until_ns: when they worked again last.
         other_policy: the policy hash that came instead of the agreed one.
         stop: an orderly stop was asked for.
     """
@@ -122,6 +125,7 @@ class Troubles:
     bad_chunks: int = 0
     camera: str | None = None
     camera_since_ns: int = 0
+    camera_until_ns: int = -CAMERA_FLAP_NS
     robot: str | None = None
     other_policy: str | None = None
     stop: bool = False

@@ -178,7 +178,7 @@ def _take(executor: ChunkExecutor, message: Message, now_ns: int) -> None:
         case CameraFailed():
             executor.camera_failed(now_ns, message.what)
         case CameraWorks():
-            executor.camera_works()
+            executor.camera_works(now_ns)
         case Stop():
             executor.stop(facts.ExitReason(message.reason))
 

@@ -19,9 +19,10 @@ from segue.wire.version import MAX_DIFFERENCES, MAX_VERSIONS
 
 REFUSAL_KEY = "segue-refusal-bin"
 
-# Two robots of 100 joints fill it; our own clients take 64 kB of metadata, and there are five differences
-# at most: joints, actions, environment, cameras, guidance.
+# Two robots of 100 joints fill it.
 _MAX_SENTENCE_BYTES = 6_000
+# Our own clients take 64 kB of metadata, in which bytes travel as a third more.
+_MAX_REFUSAL_BYTES = 36_000
 
 
 class Reason(StrEnum):
@@ -64,7 +65,7 @@ def encode_refusal(refusal: Refusal) -> bytes:
     """Returns the value for the metadata key `REFUSAL_KEY`."""
     return pb.Refusal(
         reason=pb.Reason.Value(f"REASON_{refusal.reason.name}"),
-        differences=[_cut(sentence) for sentence in refusal.differences[:MAX_DIFFERENCES]],
+        differences=_fitting(refusal.differences[:MAX_DIFFERENCES]),
         protocol_versions=refusal.protocol_versions[:MAX_VERSIONS],
     ).SerializeToString()
 
@@ -77,9 +78,14 @@ def refusal_in(metadata: Iterable[tuple[str, str | bytes]] | None) -> Refusal:
     return Refusal(Reason.UNSPECIFIED)
 
 
-def _cut(sentence: str) -> str:
-    """Returns as much of `sentence` as fits, counted in bytes: a name may be four for each letter."""
-    return sentence.encode()[:_MAX_SENTENCE_BYTES].decode(errors="ignore")
+def _fitting(sentences: Iterable[str]) -> list[str]:
+    """Returns as much of each sentence as fits, counted in bytes: a name may be four for each letter."""
+    fitting, left = [], _MAX_REFUSAL_BYTES
+    for sentence in sentences:
+        data = sentence.encode()[: min(_MAX_SENTENCE_BYTES, left)]
+        left -= len(data)
+        fitting.append(data.decode(errors="ignore"))
+    return [sentence for sentence in fitting if sentence]
 
 
 def _one_line(sentence: str) -> str:

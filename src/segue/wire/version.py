@@ -20,7 +20,7 @@ MAX_POLICIES = 256
 MAX_VERSIONS = 256
 # What a server says of its configuration, and why it refuses.
 MAX_FACTS = 64
-MAX_DIFFERENCES = 6
+MAX_DIFFERENCES = 64
 MAX_HISTORY = 64
 MAX_TENSOR_SIDE = 65_536
 # Three pictures of 1920x1080 are 6.2 million pixels; 16 million decode to 48 MB.

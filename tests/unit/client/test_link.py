@@ -353,16 +353,34 @@ def test_a_server_that_forgets_every_session_is_dialled_later_and_later(toy: Toy
     assert len(toy.opened) == 5
 
 
-def test_a_damaged_reply_reaches_the_control_loop_as_it_is(toy: ToyServer, rig: Rig) -> None:
-    """Bytes that are no reply do not end the link: they are handed on, and the next request is answered."""
+def test_a_damaged_reply_is_a_failed_request(toy: ToyServer, rig: Rig) -> None:
+    """Bytes that are no reply end nothing and are asked for again later and later; a good reply ends that."""
     toy.garbage = b"\xff\xff\xff"
-    rig.ask(1)
-    answer = rig.wait_for(Answer)
-    assert isinstance(answer, Answer)
-    assert answer.body == toy.garbage
+    took_ns = []
+    for number in range(1, 5):
+        began_ns = time.monotonic_ns()
+        rig.ask(number)
+        failed = rig.wait_for(Failed)
+        assert isinstance(failed, Failed)
+        assert (failed.number, failed.cause.split(":")[0]) == (number, "unreadable reply")
+        took_ns.append(time.monotonic_ns() - began_ns)
+    assert min(took_ns[2:]) >= 100 * NS_PER_MS
     toy.garbage = b""
-    rig.ask(2)
+    rig.ask(9)
     rig.wait_for(Answer)
+
+
+def test_a_server_that_opens_and_never_answers_is_dialled_later_and_later(toy: ToyServer, rig: Rig) -> None:
+    """A server that takes sessions and is unavailable for every request is not dialled without a pause."""
+    took_ns = []
+    for number in range(1, 5):
+        toy.infers.append(No(Code.UNAVAILABLE))
+        began_ns = time.monotonic_ns()
+        rig.ask(number)
+        rig.wait_for(Closed)
+        rig.wait_for(Opened)
+        took_ns.append(time.monotonic_ns() - began_ns)
+    assert min(took_ns[1:]) >= 100 * NS_PER_MS
 
 
 def test_a_slow_link_gets_smaller_pictures_once_and_says_so(toy: ToyServer, rig: Rig) -> None:

@@ -142,7 +142,7 @@ class ExecutorLaws(RuleBasedStateMachine):
     @rule(works=st.booleans())
     def camera(self, works: bool) -> None:
         if works:
-            self.driver.executor.camera_works()
+            self.driver.executor.camera_works(self.driver.now_ns)
         else:
             self.driver.executor.camera_failed(self.driver.now_ns, "front")
 

@@ -209,7 +209,7 @@ def test_a_camera_that_comes_back_lets_the_arm_resume() -> None:
     d.executor.camera_failed(d.now_ns, "front: unplugged")
     d.executor.request_failed(d.now_ns, 0, "cut")
     until(d, SafetyLevel.HOLD)
-    d.executor.camera_works()
+    d.executor.camera_works(d.now_ns)
     d.tick()
     d.reply("b", 60)
     d.tick()
@@ -430,3 +430,66 @@ def test_a_deadline_that_the_link_reports_counts_towards_patience() -> None:
         d.executor.request_failed(d.now_ns, d.requests[-1].number, DEADLINE)
         d.tick()
     assert d.executor.troubles.overdue == 2
+
+
+@pytest.mark.parametrize("aggregate", ["latest_only", "weighted_average"])
+def test_what_was_planned_at_rest_is_never_blended_into_what_comes(aggregate: str) -> None:
+    """A plan merged in HOLD as the link broke again does not make every later chunk too old to begin."""
+    rule = RequestRule(Strategy.ASYNC, horizon=60, threshold=0.99, min_execution_steps=1)
+    safety = SafetyConfig(on_link_loss=OnLinkLoss.STOP_NOW, hold_grace_ns=60 * SECOND)
+    d = Driver(config_of(control_hz=100.0, spec=SPEC, rule=rule, safety=safety, aggregate=aggregate))
+    d.open()
+    d.tick()
+    d.reply("a", 60, robot_actions=stepped(np.arange(1, 61)))
+    d.tick(15)
+    lose(d)
+    until(d, SafetyLevel.HOLD)
+    d.open()
+    d.tick()
+    d.reply("b", 60, robot_actions=stepped(np.arange(2, 62)))
+    d.executor.link_closed(d.now_ns, "reset")
+    d.tick(1_000)  # longer than the age limit
+    d.open()
+    d.tick()
+    d.reply("c", 60, robot_actions=stepped(np.arange(2, 62)))
+    d.tick(2)
+    assert d.level is SafetyLevel.RUN
+    assert d.last.action is not None
+
+
+def test_a_camera_that_flaps_ends_the_run_all_the_same() -> None:
+    """A camera that works for a tenth of a second each second is away, and its limit goes on counting."""
+    d = running(camera_limit_ns=3 * SECOND, hold_grace_ns=SECOND)
+    for _ in range(60):
+        d.executor.camera_failed(d.now_ns, "front: old pictures")
+        d.tick(40)
+        d.executor.camera_works(d.now_ns)
+        d.tick(10)
+        if d.last.exit is not None:
+            break
+    d.executor.camera_failed(d.now_ns, "front: old pictures")
+    while d.last.exit is None and len(d.ticks) < 4_000:
+        d.tick()
+    assert d.last.exit is ExitReason.CAMERA
+
+
+def test_a_camera_that_recovered_gets_its_whole_limit_again() -> None:
+    """A failure more than a second after the last one is a new one."""
+    d = running(camera_limit_ns=3 * SECOND)
+    d.executor.camera_failed(d.now_ns, "front: unplugged")
+    d.tick(250)
+    d.executor.camera_works(d.now_ns)
+    d.tick(150)
+    d.executor.camera_failed(d.now_ns, "front: unplugged")
+    d.tick(200)
+    assert not d.executor.troubles.stop
+
+
+@pytest.mark.parametrize("applied", [np.array([np.nan, 0.0]), np.zeros(3)])
+def test_a_driver_that_applied_nonsense_is_a_fault(applied: np.ndarray) -> None:
+    """What a driver says that it applied is checked: a hold at NaN would be NaN for ever."""
+    d = running()
+    d.executor.applied(applied)
+    d.tick(30)
+    assert d.level is SafetyLevel.FAULT
+    assert all(np.isfinite(t.action).all() for t in d.ticks)
