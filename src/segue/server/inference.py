@@ -50,7 +50,7 @@ def serve(policy: Policy, batch: Sequence[PolicyInput]) -> Served:
     """
     try:
         return Served(_infer(policy, batch))
-    except Exception as error:
+    except BaseException as error:  # a panic of native code is no Exception, and this thread is the policy's
         _log.exception("the policy failed on a batch of %d", len(batch))
         if _is_out_of_memory(error):
             return _serve_halves(policy, batch)
@@ -70,7 +70,7 @@ def _serve_halves(policy: Policy, batch: Sequence[PolicyInput]) -> Served:
         try:
             results += _infer(policy, half)
             fits = max(fits, len(half))
-        except Exception:
+        except BaseException:
             _log.exception("the policy failed on half a batch, %d requests", len(half))
             results += [_out_of_memory() for _ in half]
     return Served(results, fits)

@@ -11,19 +11,22 @@ from __future__ import annotations
 import logging
 import secrets
 import signal
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 
 import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health
 from grpc_reflection.v1alpha import reflection
 
 from segue.clock import NS_PER_S, Clock, SystemClock
 from segue.errors import ConfigError, Overloaded
 from segue.policies.base import Policy
+from segue.server.arrivals import Arrivals
 from segue.server.auth import TokenCheck, TokenInterceptor
 from segue.server.batcher import Batcher
+from segue.server.health import Health
 from segue.server.rate import Rate
 from segue.server.service import SERVICE_NAME, PolicyService
 from segue.server.session import SessionLimits, Sessions
@@ -37,8 +40,6 @@ from segue.wire.channel import server_options
 
 _log = logging.getLogger("segue.server")
 
-_SERVING = health_pb2.HealthCheckResponse.SERVING
-_NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 # Threads for handshakes, health and refusals, beyond those that wait for the policy.
 _SPARE_THREADS = 8
 # One host may open this many times the sessions that there are, at once: all robots may come back
@@ -73,7 +74,7 @@ class PolicyServer:
         Raises:
             ConfigError: the address is not loopback and `insecure` is not set.
         """
-        self.warning = check_bind(config)
+        check_bind(config)
         self._config = config
         self._store = policy if isinstance(policy, PolicyStore) else PolicyStore.of(policy)
         opens = Rate(config.max_robots / _REFILL_S, _OPENS_AT_ONCE * config.max_robots)
@@ -81,10 +82,16 @@ class PolicyServer:
         clock = clock or SystemClock()
         self._worker = PolicyWorker(self._store, Batcher(config.max_batch), clock)
         self._watchdog = self._make_watchdog(clock, on_hang)
-        self._health = health.HealthServicer()
+        self._health = Health()
+        self._arrivals = Arrivals(clock, per_connection=max(_SPARE_THREADS, _threads(config) // 4))
         self._grpc = self._make_grpc(clock)
         self._ready: Future[None] = Future()
         self._stopped = threading.Event()
+
+    @property
+    def warning(self) -> str | None:
+        """What a person should know of the address; None when there is nothing."""
+        return check_bind(self._config)
 
     def start(self, on_ready: Callable[[str], None] | None = None) -> str:
         """Binds, loads, warms up, and returns when the server is serving.
@@ -102,8 +109,8 @@ class PolicyServer:
         address = self._bind()
         for warning in filter(None, (self.warning, *self._config.security.warnings)):
             _log.warning("%s", warning)
-        self._set_health(_NOT_SERVING)
         self._grpc.start()
+        self._arrivals.start()
         self._worker.start(self._store.load, self._ready)
         try:
             self._ready.result()
@@ -113,7 +120,7 @@ class PolicyServer:
             self.stop(0.0)
             raise
         self._traffic.enter(Phase.SERVING)
-        self._set_health(_SERVING)
+        self._health.serve()
         self._watchdog.start()
         if on_ready is not None:
             on_ready(address)
@@ -130,7 +137,7 @@ class PolicyServer:
             grace_s: how long what is in flight may take; the configuration's `drain_s` by default.
         """
         grace_s = self._config.drain_s if grace_s is None else grace_s
-        self._health.enter_graceful_shutdown()
+        self._health.leave()
         self._traffic.enter(Phase.DRAINING)
         self._ready.cancel()
         idle = self._traffic.wait_idle(grace_s)
@@ -144,11 +151,14 @@ class PolicyServer:
 
         For a server that has a process of its own.
         """
+        if sys.stderr is None:  # closed by whoever started us; the timer would have nowhere to print to
+            return
         limits = HangLimits(warm_s=self._config.watchdog_s)
         self._worker.guard = lambda call: last_resort(call, limits)
 
     def _close(self, flush_s: float) -> None:
         self._watchdog.stop()
+        self._arrivals.stop()
         self._worker.stop(flush_s)
         self._grpc.stop(flush_s).wait()
 
@@ -157,7 +167,7 @@ class PolicyServer:
 
         def give_up(sentence: str) -> None:
             _log.error("the policy hangs: %s; the server ends", sentence)
-            self._health.enter_graceful_shutdown()
+            self._health.leave()
             self._traffic.enter(Phase.DRAINING)
             self._worker.abandon()
             self._traffic.wait_idle(_FLUSH_S)
@@ -209,7 +219,7 @@ class PolicyServer:
             latency_ns=latency_ns,
         )
         tokens = config.security.tokens
-        calls = config.max_robots * MAX_CALLS_PER_ROBOT + _SPARE_THREADS
+        calls = _threads(config)
         server = grpc.server(
             ThreadPoolExecutor(calls, thread_name_prefix="segue-call"),
             interceptors=[TokenInterceptor(TokenCheck(tokens))] if tokens else [],
@@ -217,15 +227,16 @@ class PolicyServer:
             # More would only wait for a thread: it is better to say so at once.
             maximum_concurrent_rpcs=calls,
         )
-        server.add_generic_rpc_handlers((service.handler(),))
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        server.add_generic_rpc_handlers((service.handler(self._arrivals),))
+        server.add_generic_rpc_handlers((self._health.handler(),))
         names = (SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, server)
         return server
 
-    def _set_health(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
-        for name in (health.OVERALL_HEALTH, SERVICE_NAME):
-            self._health.set(name, status)
+
+def _threads(config: ServerConfig) -> int:
+    """Returns how many calls may be in flight, each on a thread of its own."""
+    return config.max_robots * MAX_CALLS_PER_ROBOT + _SPARE_THREADS
 
 
 def run_until_signalled(server: PolicyServer, on_ready: Callable[[str], None] | None = None) -> int:

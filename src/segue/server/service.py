@@ -25,6 +25,7 @@ from segue.core.specs import PolicySpec
 from segue.core.types import ActionChunk, ChunkRequest
 from segue.errors import RemoteProtocolError
 from segue.policies.base import PolicyInput
+from segue.server.arrivals import Arrivals
 from segue.server.pictures import with_pictures
 from segue.server.refused import Refused
 from segue.server.requests import policy_input
@@ -84,12 +85,12 @@ class PolicyService:
         self._clock = clock
         self._latency_ns = latency_ns
 
-    def handler(self) -> grpc.GenericRpcHandler[bytes, bytes]:
-        """Returns what a gRPC server needs to route calls here."""
+    def handler(self, arrivals: Arrivals) -> grpc.GenericRpcHandler[bytes, bytes]:
+        """Returns what a gRPC server needs to route calls here; `arrivals` waits for their messages."""
         calls = {"Describe": self._describe, "Open": self._open, "Infer": self._infer}
         return grpc.method_handlers_generic_handler(
             SERVICE_NAME,
-            {name: grpc.unary_unary_rpc_method_handler(_guarded(call)) for name, call in calls.items()},
+            {name: arrivals.handler(_guarded(call)) for name, call in calls.items()},
         )
 
     def _describe(self, data: bytes, context: grpc.ServicerContext) -> bytes:
@@ -106,11 +107,11 @@ class PolicyService:
         message = parse(pb.OpenRequest, data)
         # Before anything else: a later version may use words that this one cannot read.
         check_version(message.protocol_version)
-        # Before the rest is looked at: a host that knocks while the server loads spends nothing.
         self._traffic.check_open()
-        self._traffic.count_open(context.peer().rpartition(":")[0], self._clock.now_ns())
         handshake = decode_handshake(message)
         spec = self._declared(self._resolve(handshake.policy))
+        # Not before: a robot that knocks while the server, or its policy, is loading spends nothing.
+        self._traffic.count_open(context.peer().rpartition(":")[0], self._clock.now_ns())
         with self._sessions_lock:
             welcome = self._sessions.open(handshake, spec, self._clock.now_ns())
         device = self._store.device(spec.name)

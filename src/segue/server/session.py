@@ -163,7 +163,7 @@ class Sessions:
             return
         first = min(self._table.values(), key=self._yields_ns)
         if now_ns < self._yields_ns(first):
-            raise Refused(Reason.FULL, f"all {self._limits.max_robots} places for robots are taken")
+            raise Refused(Reason.FULL, _full(self._limits.max_robots))
         del self._table[first.session_id]
 
     def _yields_ns(self, session: Session) -> int:
@@ -177,6 +177,10 @@ class Sessions:
         if full_ns is None:
             raise Refused(Reason.FULL, f"more than {rate.per_s:g} requests a second from this robot")
         session.requests_full_ns = full_ns
+
+
+def _full(places: int) -> str:
+    return f"all places for robots are taken ({places}); the server's --max_robots says how many there are"
 
 
 def check_version(version: int) -> None:

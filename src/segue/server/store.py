@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -60,6 +61,7 @@ class PolicyStore:
         self._policies: dict[str, Policy] = {}
         self._named = 0
         self._wanted: dict[str, Path] = {}
+        self._naming = threading.Lock()
         self._broken: dict[Path, tuple[int, int]] = {}
 
     @classmethod
@@ -102,7 +104,7 @@ class PolicyStore:
         try:
             policy = _Renamed(self._loader(str(path), self._device), name)
             policy.warm_up()
-        except Exception as error:
+        except BaseException as error:  # native code that reads weights may panic, which is no Exception
             _log.error(
                 "policy %a, named by a client, cannot be loaded: %s", name, " ".join(str(error).split())
             )
@@ -175,9 +177,11 @@ class PolicyStore:
             raise Refused(
                 Reason.POLICY_UNKNOWN, f"policy: {name!a} cannot be loaded, the server's log says why"
             )
-        if name not in self._wanted and self._named + len(self._wanted) >= MAX_NAMED:
-            raise Refused(Reason.FULL, f"policy: {MAX_NAMED} policies were loaded for clients, no more fit")
-        self._wanted.setdefault(name, path)
+        with self._naming:  # handlers of several clients come at once
+            if name not in self._wanted and self._named + len(self._wanted) >= MAX_NAMED:
+                sentence = f"policy: {MAX_NAMED} policies were loaded for clients, no more fit"
+                raise Refused(Reason.FULL, sentence)
+            self._wanted.setdefault(name, path)
         raise Refused(Reason.NOT_READY, f"policy: {name!a} is being loaded")
 
     def _remember_broken(self, path: Path) -> None:

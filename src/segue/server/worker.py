@@ -154,10 +154,26 @@ class PolicyWorker:
             return
         ready.set_result(None)
         while not self._stopping:
-            if (name := self._store.load_one()) is not None:
-                self._warm_sizes.add((name, 1))
-            if batch := self._next_batch():
-                self._serve(batch)
+            try:
+                self._turn()
+            except BaseException:  # whatever it was, the robots must not be left without this thread
+                _log.exception("the policy's thread failed, and goes on")
+                self._drop_running()
+
+    def _turn(self) -> None:
+        """Loads a policy that was asked for, and serves a batch."""
+        if (name := self._store.load_one()) is not None:
+            self._warm_sizes.add((name, 1))
+        if batch := self._next_batch():
+            self._serve(batch)
+
+    def _drop_running(self) -> None:
+        """Answers a batch that came to nothing, and lets the next one begin."""
+        with self._changed:
+            self._batcher.finish(self._clock.now_ns())
+        for job in self._running:
+            _settle(job.payload, Refused(Reason.POLICY_FAILED, "the policy failed on this request"))
+        self._running = []
 
     def _next_batch(self) -> list[Job[Ticket]]:
         """Waits for a batch; none when the server is stopping, or a policy is to be loaded first."""

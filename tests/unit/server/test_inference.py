@@ -170,3 +170,16 @@ def test_the_wrong_number_of_outputs_fails_the_policy() -> None:
             return super().infer(batch)[1:]
 
     assert reasons(serve(Forgetful(), batch("a", "b")).results) == [Reason.POLICY_FAILED] * 2
+
+
+def test_a_panic_of_native_code_is_a_failed_request() -> None:
+    """What is raised outside of Exception, as native code's panics are, is refused like any failure."""
+
+    class Panic(BaseException):
+        pass
+
+    class Panicking(ToyPolicy):
+        def before(self, batch: Sequence[PolicyInput]) -> None:
+            raise Panic
+
+    assert reasons(serve(Panicking(), batch("a")).results) == [Reason.POLICY_FAILED]

@@ -10,6 +10,7 @@ import pytest
 
 from segue.clock import SystemClock
 from segue.policies.base import PolicyInput
+from segue.server import worker as worker_module
 from segue.server.batcher import Batcher
 from segue.server.refused import Refused
 from segue.server.requests import policy_input
@@ -161,3 +162,17 @@ def test_a_policy_that_cannot_be_loaded_is_reported() -> None:
     worker.start(store.load, ready)
     with pytest.raises(FileNotFoundError):
         ready.result(WAIT_S)
+
+
+def test_the_thread_survives_whatever_fails_on_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error outside of the policy's own call, of whatever kind, costs its batch and nothing else."""
+    worker = started(ToyPolicy())
+    real = worker_module.serve
+
+    def panic(*_: object) -> object:
+        monkeypatch.setattr(worker_module, "serve", real)
+        raise SystemExit
+
+    monkeypatch.setattr(worker_module, "serve", panic)
+    assert reason(submit(worker, "a")) is Reason.POLICY_FAILED
+    assert submit(worker, "a").answer.result(WAIT_S).inference_ns >= 0
