@@ -9,6 +9,9 @@ INFERENCE_MS = 50.0
 DEADLINE_MS = 500.0
 TICK_MS = 10.0
 STEP_MS = 1000 / 30
+# The arm asks when half of its 50 actions are left, so 25 steps after a merge at the latest; a request
+# that the fault has met is missed at its deadline, which is seen when a step ends.
+FIRST_MISS_MS = 25 * STEP_MS + DEADLINE_MS + STEP_MS + TICK_MS
 # After healing: one second, and one inference.
 BACK_MS = 1000.0 + INFERENCE_MS
 

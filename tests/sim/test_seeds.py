@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from segue.testing.faultplan import MINUTE_S, draw
+from segue.testing.faultplan import MINUTE_S, FaultKind, draw
 from segue.testing.seeds import main, run_seed
 from tests.sim.mutants import MUTANTS
 
 SEEDS = range(24)
+# When these are over the arm has to be back in time.
+LINK_FAULTS = (
+    FaultKind.KILL, FaultKind.STOP, FaultKind.CUT_UP, FaultKind.CUT_DOWN, FaultKind.CUT, FaultKind.FULL,
+    FaultKind.DRAIN,
+)  # fmt: skip
 SEEDS_FOR_A_MUTANT = range(60)
 REPLAYED = 3
 
@@ -28,6 +33,12 @@ def test_most_of_the_minutes_are_run() -> None:
     assert sum(result.rows for result in results) >= 0.85 * len(SEEDS) * MINUTE_S * 100
     struck, drawn = (sum(result.counts[name] for result in results) for name in ("struck", "faults"))
     assert struck >= 0.85 * drawn
+
+
+@pytest.mark.parametrize("kind", LINK_FAULTS)
+def test_coming_back_is_judged_after_every_fault_of_the_link(kind: FaultKind) -> None:
+    """Every kind of fault that cuts the arm off makes it hold in some seed, and its return is judged."""
+    assert any(run_seed(seed).counts[f"back after {kind.value}"] for seed in SEEDS_FOR_A_MUTANT), kind
 
 
 def test_a_seed_replays_exactly() -> None:

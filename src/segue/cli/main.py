@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from segue import __version__
+from segue.cli.writer import say_last
 from segue.config.refusal import nearest
 from segue.errors import SegueError
 
@@ -101,7 +102,7 @@ def _usage() -> str:
 
 def _say(message: str) -> None:
     line = " ".join(message.splitlines())
-    print(f"segue: {line}".encode("utf-8", "backslashreplace").decode(), file=sys.stderr)
+    say_last(f"segue: {line}".encode("utf-8", "backslashreplace").decode())
 
 
 if __name__ == "__main__":

@@ -21,6 +21,9 @@ _WORDS: Mapping[str, str] = {
     ExitReason.ROBOT: "the robot failed",
     ExitReason.OTHER_POLICY: "{server} changed its policy; ended",
     ExitReason.REFUSED: "{server} turned this robot away",
+    "crashed": "the control process died, and the arm is left as it was last told",
+    "stuck": "the control process did not end",
+    "unrecorded": "ended, but the records are held up by a disk or a pipe",
     ExitReason.BAD_CHUNKS: "too many chunks in a row from {server} were rejected; ended",
 }
 
@@ -48,14 +51,21 @@ def end_sentence(outcome: Outcome, config: RunConfig) -> str:
         config: resolved; has the address and the limits.
     """
     ticks, hz = outcome.summary["ticks"], outcome.summary["tick_hz"]
-    when = f"after {ticks / hz:.1f} s" if isinstance(ticks, int) and isinstance(hz, float) else "at the start"
-    sentence = f"{_cause(outcome, config)} {when}"
+    sentence = _cause(outcome, config)
+    if isinstance(ticks, int) and isinstance(hz, float):
+        sentence += f" after {ticks / hz:.1f} s"
+    elif outcome.reason in set(ExitReason):
+        sentence += " at the start"
+    if outcome.reason == ExitReason.SIGNALLED and ticks:
+        parked = outcome.summary.get("parked")
+        sentence += ", parked" if parked else ", NOT parked: the arm is where it was last told to be"
     return f"{sentence}: {outcome.detail}" if outcome.detail else sentence
 
 
 def _cause(outcome: Outcome, config: RunConfig) -> str:
     if outcome.reason == ExitReason.SIGNALLED:
-        return f"stopped by {signal.Signals(outcome.exit_code - _SIGNALLED).name}"
+        name = signal.Signals(outcome.exit_code - _SIGNALLED).name
+        return f"stopped by {name}"
     words = _WORDS.get(outcome.reason, f"ended as {outcome.reason}")
     return words.format(
         server=f"the server at {config.link.server_address}",

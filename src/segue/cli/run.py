@@ -14,6 +14,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from segue.cli.help import ASKING, Page
+from segue.cli.writer import say_last
 from segue.config.robot import FakeRobotConfig
 from segue.config.run import RunConfig
 from segue.errors import ConfigError, SpecMismatch
@@ -86,7 +87,7 @@ def _run(config: RunConfig) -> int:
             _take_back(folder)
         console.close()
     if outcome.exit_code:
-        print(f"segue run: {end_sentence(outcome, config)}", file=sys.stderr)
+        say_last(f"segue run: {end_sentence(outcome, config)}")
     return outcome.exit_code
 
 
@@ -100,7 +101,7 @@ def _write_config(folder: RunFolder, config: RunConfig) -> None:
 
 def _take_back(folder: RunFolder) -> None:
     """Removes the folder of a run that never began; one that holds more stays."""
-    if list(folder.path.iterdir()) == [folder.config]:
+    if folder.path.exists() and list(folder.path.iterdir()) == [folder.config]:
         folder.config.unlink()
         folder.path.rmdir()
 

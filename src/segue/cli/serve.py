@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from segue.cli.help import ASKING, Page
+from segue.cli.writer import Writer, WriterHandler
 from segue.config.serve import ServeConfig
 
 READY = re.compile(r"^segue serve: ready on (\S+),", re.MULTILINE)
@@ -68,8 +69,15 @@ def main(argv: Sequence[str]) -> int:
 
     loaded = load_serve(argv)
     # The server warns through the log, of an address that others can reach among other things.
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="segue serve: %(message)s")
+    # A log that nobody reads any more must not hold up a robot, nor the end.
+    writer = Writer(sys.stderr)
+    logging.basicConfig(
+        level=logging.INFO, handlers=[WriterHandler(writer)], format="segue serve: %(message)s"
+    )
     for note in loaded.notes:
-        print(f"segue serve: {note}", file=sys.stderr)
-    with loaded.blaming_flags():
-        return build.serve(loaded.config, lambda ready: print(ready.line(), flush=True))
+        writer.put(f"segue serve: {note}\n")
+    try:
+        with loaded.blaming_flags():
+            return build.serve(loaded.config, lambda ready: print(ready.line(), flush=True))
+    finally:
+        writer.close()

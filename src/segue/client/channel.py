@@ -32,6 +32,7 @@ from segue.errors import (
 from segue.wire import policy_pb2 as pb
 from segue.wire.channel import client_options
 from segue.wire.handshake import decode_description, decode_welcome, encode_handshake
+from segue.wire.parse import parse
 from segue.wire.records import Handshake, Welcome
 from segue.wire.refusal import refusal_in
 
@@ -44,7 +45,8 @@ _LINK_EVENTS = MappingProxyType(
         grpc.StatusCode.UNAVAILABLE: LinkEvent.FAILED,
         grpc.StatusCode.FAILED_PRECONDITION: LinkEvent.STALE,
         grpc.StatusCode.UNAUTHENTICATED: LinkEvent.REFUSED,
-        grpc.StatusCode.UNIMPLEMENTED: LinkEvent.REFUSED,
+        # It had opened a session: somebody else answers now, or the line is bad. A handshake will tell.
+        grpc.StatusCode.UNIMPLEMENTED: LinkEvent.FAILED,
     }
 )
 
@@ -128,10 +130,10 @@ class PolicyChannel:
         self._metadata = _metadata(security.token)
         self._channel = _make_channel(address, security)
         self._describe = self._channel.unary_unary(
-            _SERVICE + "Describe", pb.DescribeRequest.SerializeToString, pb.DescribeReply.FromString
+            _SERVICE + "Describe", pb.DescribeRequest.SerializeToString, _describe_reply
         )
         self._open = self._channel.unary_unary(
-            _SERVICE + "Open", pb.OpenRequest.SerializeToString, pb.OpenReply.FromString
+            _SERVICE + "Open", pb.OpenRequest.SerializeToString, _open_reply
         )
         # Bytes in, bytes out: the reply is read in the control process, by the one who needs it.
         self._infer = self._channel.unary_unary(_SERVICE + "Infer", _as_it_is, _as_it_is)
@@ -255,6 +257,14 @@ def refused(failure: CallFailed) -> SegueError | None:
         case grpc.StatusCode.UNIMPLEMENTED:
             return RemoteProtocolError(f"this is no Segue server: {failure.text}")
     return None
+
+
+def _describe_reply(data: bytes) -> pb.DescribeReply:
+    return parse(pb.DescribeReply, data)
+
+
+def _open_reply(data: bytes) -> pb.OpenReply:
+    return parse(pb.OpenReply, data)
 
 
 def _as_it_is(data: bytes) -> bytes:

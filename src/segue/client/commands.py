@@ -1,11 +1,13 @@
 """The log of commands: one row for each tick, and its text form.
 
-A row holds what was sent and why it might be sent: the scheduled time, the
-safety level, the epoch, which step began and from which observation, how old
-that might have been, what was still planned, and the command itself. Numbers
-are written so that they are read back exactly; a judge that saw rounded ones
-would find speeds that never were. The first line says, as JSON behind a ``#``,
-what the numbers are. This file decides nothing and opens only what it reads.
+A row holds what was sent and why it might be sent: the number of the tick and
+its scheduled time, the safety level, the epoch, which step began and from which
+observation, how old that might have been, what was still planned, and the
+command itself. Rows may get lost on their way to the file; the tick numbers
+show it. Numbers are written so that they are read back exactly; a judge that
+saw rounded ones would find speeds that never were. The first line says, as JSON
+behind a ``#``, what the numbers are. This file decides nothing and opens only
+what it reads.
 """
 
 from __future__ import annotations
@@ -14,18 +16,20 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from segue.clock import NS_PER_S
 from segue.core.executor import ChunkExecutor
 from segue.core.facts import Tick
 from segue.core.specs import Dimension, Kind
 from segue.core.types import FloatArray
-from segue.core.watchdog import SafetyLevel
+from segue.core.watchdog import SafetyConfig, SafetyLevel
 from segue.errors import ConfigError
 
-FORMAT = 1
-COLUMNS = ("t_ns", "level", "epoch", "step", "captured_ns", "age_limit_ns", "left")
+FORMAT = 2
+COLUMNS = ("tick", "t_ns", "level", "epoch", "step", "captured_ns", "age_limit_ns", "left")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,7 @@ class CommandRow:
     """One tick.
 
     Attributes:
+        tick: its number; a run's first is 0, and periods without a tick are not counted.
         t_ns: its scheduled monotonic time.
         level: safety level of the tick.
         epoch: after the tick.
@@ -43,6 +48,7 @@ class CommandRow:
         command: shape (A,), robot units.
     """
 
+    tick: int
     t_ns: int
     level: SafetyLevel
     epoch: int
@@ -65,11 +71,26 @@ class CommandLogHeader:
     dimensions: tuple[Dimension, ...]
     format: int = FORMAT
 
+    @classmethod
+    def of(
+        cls, control_hz: float, action_hz: float, safety: SafetyConfig, dimensions: tuple[Dimension, ...]
+    ) -> CommandLogHeader:
+        """Returns the header of a run with these rates, this `safety` and commands of these `dimensions`."""
+        return cls(
+            control_hz=control_hz,
+            action_hz=action_hz,
+            hold_ramp_s=safety.hold_ramp_ns / NS_PER_S,
+            resume_ramp_s=safety.resume_ramp_ns / NS_PER_S,
+            park_s=safety.park_ns / NS_PER_S,
+            dimensions=dimensions,
+        )
+
 
 def row_of(executor: ChunkExecutor, tick: Tick, now_ns: int) -> CommandRow:
-    """Returns the row of a tick that `executor` made at `now_ns`."""
+    """Returns the row of the tick that `executor` made last, at `now_ns`."""
     began = tick.began
     return CommandRow(
+        tick=executor.ticks - 1,
         t_ns=now_ns,
         level=tick.level,
         epoch=executor.epoch,
@@ -93,7 +114,8 @@ def row_line(row: CommandRow) -> bytes:
     step = "" if row.step is None else row.step
     captured = "" if row.captured_ns is None else row.captured_ns
     values = ",".join(map(repr, row.command.tolist()))
-    head = f"{row.t_ns},{row.level.name},{row.epoch},{step},{captured},{row.age_limit_ns},{row.left}"
+    when = f"{row.tick},{row.t_ns},{row.level.name},{row.epoch}"
+    head = f"{when},{step},{captured},{row.age_limit_ns},{row.left}"
     return f"{head},{values}\n".encode()
 
 
@@ -101,20 +123,22 @@ def read_commands(path: Path) -> tuple[CommandLogHeader, list[CommandRow]]:
     """Returns header and rows of a log; a last line that was cut off, as by a killed process, is left out.
 
     Raises:
-        ConfigError: it is no such log.
+        ConfigError: it is no such log, or one of another version.
     """
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     if lines and not lines[-1].endswith("\n"):
         lines.pop()
     try:
-        header = _header(lines[0])
-        return header, [_row(line) for line in lines[2:]]
+        found = json.loads(lines[0].removeprefix("# "))
+        if found["format"] != FORMAT:
+            says = f"a log of commands of format {found['format']!r}, this version of Segue reads {FORMAT}"
+            raise ConfigError(f"{path}: is {says}")
+        return _header(found), [_row(line) for line in lines[2:]]
     except (IndexError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"{path}: is no log of commands: {error}") from None
 
 
-def _header(line: str) -> CommandLogHeader:
-    found = json.loads(line.removeprefix("# "))
+def _header(found: dict[str, Any]) -> CommandLogHeader:
     found["dimensions"] = tuple(_dimension(each) for each in found["dimensions"])
     return CommandLogHeader(**found)
 
@@ -126,8 +150,9 @@ def _dimension(found: dict[str, object]) -> Dimension:
 
 def _row(line: str) -> CommandRow:
     cells: Sequence[str] = line.rstrip("\n").split(",")
-    t_ns, level, epoch, step, captured, limit, left = cells[: len(COLUMNS)]
+    tick, t_ns, level, epoch, step, captured, limit, left = cells[: len(COLUMNS)]
     return CommandRow(
+        tick=int(tick),
         t_ns=int(t_ns),
         level=SafetyLevel[level],
         epoch=int(epoch),

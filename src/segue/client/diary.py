@@ -21,7 +21,7 @@ Fields = dict[str, Any]
 
 
 class Diary:
-    """Writes what one side, ``control`` or ``link``, has to say about a robot into a mailbox."""
+    """Writes what one side, ``control``, ``link`` or ``pulse``, has to say about a robot into a mailbox."""
 
     def __init__(self, mailbox: Mailbox, robot_id: str, side: str) -> None:
         self._mailbox = mailbox

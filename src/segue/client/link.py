@@ -14,8 +14,6 @@ import select
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from google.protobuf.message import DecodeError
-
 from segue.client.channel import Call, CallFailed, Session, refused, reply_of
 from segue.client.dialer import Dialer, DialFailed
 from segue.client.diary import Diary
@@ -40,6 +38,7 @@ from segue.core.watchdog import MISSES_UNTIL_LOST
 from segue.errors import RemoteProtocolError, RobotFault, SegueError
 from segue.wire import policy_pb2 as pb
 from segue.wire.codec import add_images, decode_chunk
+from segue.wire.parse import parse
 
 # A camera fault is to be acted on within 300 ms of being noticed.
 CAMERA_LOOK_NS = 100 * NS_PER_MS
@@ -206,8 +205,8 @@ class Link:
             self._failed(flight.ask, failure)
             return
         try:
-            _, timings = decode_chunk(pb.InferReply.FromString(reply))
-        except (RemoteProtocolError, DecodeError) as error:
+            _, timings = decode_chunk(parse(pb.InferReply, reply))
+        except RemoteProtocolError as error:
             self._reject(Failed(flight.ask.number, f"unreadable reply: {error}"))
             return
         self._trouble = _Trouble()

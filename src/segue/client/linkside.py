@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from types import TracebackType
 
 from segue.cameras.base import Camera
@@ -147,7 +148,9 @@ class LinkSide:
         diary = Diary(self._diary, self._plan.context.robot_id, "link")
         parts = LinkParts(mailbox, dialer, pictures, diary, self._clock, plan.backoff, plan.slow_link)
         limit_ns = silent_after_ns(settled.execution.control_hz)
-        watch = PulseWatch(pulse, limit_ns, self._clock, self._tell_pulse)
+        # A diary of its own: its lines are counted on the watch's thread.
+        tell = partial(self._tell_pulse, Diary(self._diary, self._plan.context.robot_id, "pulse"))
+        watch = PulseWatch(pulse, limit_ns, self._clock, tell)
         cameras = list(self._cameras.values())
         self._threads = _Threads(Link(parts), dialer.session, cameras, self._video(), watch)
         self._threads.start()
@@ -195,11 +198,9 @@ class LinkSide:
             self._clock.sleep_until(dialer.due_ns)
         return None
 
-    def _tell_pulse(self, silence_ns: int, again: bool) -> None:
+    def _tell_pulse(self, diary: Diary, silence_ns: int, again: bool) -> None:
         """Says that the control loop fell silent, or ticks again; runs on the watch's thread."""
         silence_ms = silence_ns / NS_PER_MS
-        # A diary of its own: its lines are counted on this thread.
-        diary = Diary(self._diary, self._plan.context.robot_id, "pulse")
         event = "control_ticks_again" if again else "control_silent"
         diary.write(event, self._clock.now_ns(), {"silent_ms": round(silence_ms, 3)})
         if again:

@@ -9,6 +9,7 @@ carries things in and out, and knows no process, signal or network.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
@@ -46,6 +47,8 @@ from segue.errors import ConfigError, LocalProtocolError, RemoteProtocolError, R
 from segue.robots.base import Robot, RobotState
 from segue.wire import policy_pb2 as pb
 from segue.wire.codec import decode_chunk, encode_request
+
+log = logging.getLogger(__name__)
 
 # A pause between ticks is used for collecting garbage only if it is this long.
 _PAUSE_NS = 3 * NS_PER_MS
@@ -162,6 +165,9 @@ class ControlLoop:
             self._seen = checked(self._parts.robot.spec, self._parts.robot.read(now_ns))
         except RobotFault as error:
             self.executor.robot_failed(str(error))
+        except Exception as error:  # whatever a driver raises, the arm is to be held and not dropped
+            log.exception("the robot's driver failed")
+            self.executor.robot_failed(f"{type(error).__name__}: {error}")
         seen = self._seen
         return Observation(self.executor.step, captured_ns, seen.state, seen.environment)
 
@@ -229,6 +235,8 @@ class ControlLoop:
             self.executor.applied(self._parts.robot.write(action, now_ns))
         except RobotFault as error:
             self.executor.robot_failed(str(error))
+        except Exception as error:
+            self.executor.robot_failed(f"{type(error).__name__}: {error}")
 
     def _note(self, tick: Tick, now_ns: int) -> None:
         self.stats.add(tick, now_ns)
@@ -285,6 +293,7 @@ class ControlLoop:
         summary = self.stats.summary(reason.value, score() if score else None)
         summary["limited_ticks"] = executor.motion.limited_ticks
         summary["records_dropped"] = self._diary.dropped
+        summary["parked"] = executor.watchdog.level is SafetyLevel.PARK
         detail = executor.troubles.robot or executor.troubles.camera or executor.troubles.other_policy or ""
         return Ending(reason, self._parts.stop.signal, detail, summary)
 

@@ -159,15 +159,8 @@ class ControlPlan:
 
     def log_header(self, action: ActionSpec) -> CommandLogHeader:
         """Returns the header of the log of commands of a robot with that `action`."""
-        safety = self.execution.safety
-        return CommandLogHeader(
-            control_hz=self.execution.control_hz,
-            action_hz=self.action_hz,
-            hold_ramp_s=safety.hold_ramp_ns / NS_PER_S,
-            resume_ramp_s=safety.resume_ramp_ns / NS_PER_S,
-            park_s=safety.park_ns / NS_PER_S,
-            dimensions=action.dimensions,
-        )
+        execution = self.execution
+        return CommandLogHeader.of(execution.control_hz, self.action_hz, execution.safety, action.dimensions)
 
     def executor_config(self, robot: Robot) -> ExecutorConfig:
         """Returns the executor's configuration for `robot`."""

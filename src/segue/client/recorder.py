@@ -14,6 +14,7 @@ import json
 import select
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -120,10 +121,16 @@ class RunFiles:
     def _write(self, file: BinaryIO | None, data: bytes) -> None:
         if file is None:
             return
+        began = file.tell() if file.seekable() else None
         try:
-            file.write(data)
+            while data:  # a disk that is nearly full takes a part
+                data = data[file.write(data) :]
         except OSError as error:
             self._note(error)
+            if began is not None:  # half a line would spoil the next one
+                with suppress(OSError):
+                    file.seek(began)
+                    file.truncate()
 
     def _note(self, error: OSError) -> None:
         self.failures += 1

@@ -19,6 +19,7 @@ from dataclasses import replace
 from segue.core.check import BAD_CHUNK, fault_of
 from segue.core.delay import DelayForecast
 from segue.core.facts import (
+    CAUSES,
     DEADLINE,
     ChunkDropped,
     ChunkTaken,
@@ -85,6 +86,11 @@ class ChunkExecutor:
     def epoch(self) -> int:
         """The present epoch."""
         return self._session.epoch
+
+    @property
+    def ticks(self) -> int:
+        """How many ticks it has made."""
+        return self._session.tick + 1
 
     @property
     def age_limit_ns(self) -> int:
@@ -161,8 +167,8 @@ class ChunkExecutor:
 
     def stop(self, reason: ExitReason) -> None:
         """Asks for an orderly end: no more requests, hold, park, then `Tick.exit`."""
-        self.troubles.stop = True
-        self._session.ending = self._session.ending or reason
+        if self.troubles.stop is None:
+            self.troubles.stop, self._session.ending = CAUSES[reason], reason
 
     # --- the tick -----------------------------------------------------------------------------
 

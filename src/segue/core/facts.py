@@ -6,15 +6,17 @@ once per change. Nothing in this file decides anything.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from types import MappingProxyType
 
 from segue.core.merge import AGGREGATIONS, Blend
 from segue.core.queue import Merged, PlannedAction
 from segue.core.schedule import DropReason, RequestRule
 from segue.core.specs import ActionSpec
 from segue.core.types import ActionChunk, ChunkRequest, FloatArray, Strategy
-from segue.core.watchdog import LevelChange, SafetyConfig, SafetyLevel
+from segue.core.watchdog import Cause, LevelChange, SafetyConfig, SafetyLevel
 
 # The cause of a miss: no answer in time.
 DEADLINE = "deadline"
@@ -31,6 +33,21 @@ class ExitReason(StrEnum):
     OTHER_POLICY = "other_policy"
     REFUSED = "refused"
     BAD_CHUNKS = "bad_chunks"
+
+
+# What the level's cause is while a run ends for that reason.
+CAUSES: Mapping[ExitReason, Cause] = MappingProxyType(
+    {
+        ExitReason.DONE: Cause.DONE,
+        ExitReason.SIGNALLED: Cause.STOP_ASKED,
+        ExitReason.LINK_LOST: Cause.OFFLINE,
+        ExitReason.CAMERA: Cause.BLIND,
+        ExitReason.ROBOT: Cause.ROBOT,
+        ExitReason.OTHER_POLICY: Cause.OTHER_POLICY,
+        ExitReason.REFUSED: Cause.REFUSED,
+        ExitReason.BAD_CHUNKS: Cause.BAD_CHUNKS,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,6 +54,10 @@ class Cause(StrEnum):
     BAD_CHUNKS = "bad_chunks"
     ROBOT = "robot"
     STOP_ASKED = "stop_asked"
+    DONE = "done"
+    OFFLINE = "offline_limit"
+    BLIND = "camera_limit"
+    REFUSED = "refused"
     GRACE_OVER = "hold_grace_over"
     RESUMED = "resumed"
 
@@ -116,7 +120,7 @@ class Troubles:
         camera_since_ns: since when the cameras fail, short recoveries included.
         camera_until_ns: when they worked again last.
         other_policy: the policy hash that came instead of the agreed one.
-        stop: an orderly stop was asked for.
+        stop: why an orderly stop is due; None when none is.
     """
 
     misses: int = 0
@@ -128,7 +132,7 @@ class Troubles:
     camera_until_ns: int = -CAMERA_FLAP_NS
     robot: str | None = None
     other_policy: str | None = None
-    stop: bool = False
+    stop: Cause | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,8 +199,8 @@ def _demands(
         found.append((SafetyLevel.HOLD, Cause.LINK_LOST))
     if troubles.other_policy is not None:
         found.append((SafetyLevel.HOLD, Cause.OTHER_POLICY))
-    if troubles.stop:
-        found.append((SafetyLevel.HOLD, Cause.STOP_ASKED))
+    if troubles.stop is not None:
+        found.append((SafetyLevel.HOLD, troubles.stop))
     if troubles.bad_chunks >= BAD_CHUNKS_LIMIT:
         found.append((SafetyLevel.FAULT, Cause.BAD_CHUNKS))
     if troubles.robot is not None:
@@ -259,8 +263,8 @@ class Watchdog:
             return min(wanted, SafetyLevel.DEGRADED), Cause.RESUMED
         ramp_is_over = now_ns - self.since_ns >= self.config.hold_ramp_ns
         if self.level is SafetyLevel.HOLD:
-            if troubles.stop and ramp_is_over:
-                return SafetyLevel.PARK, Cause.STOP_ASKED
+            if troubles.stop is not None and ramp_is_over:
+                return SafetyLevel.PARK, troubles.stop
             if now_ns - self.since_ns >= self.config.hold_grace_ns:
                 return SafetyLevel.PARK, Cause.GRACE_OVER
         return self.level, self.cause

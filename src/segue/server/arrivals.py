@@ -12,6 +12,7 @@ import logging
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import grpc
 
@@ -22,6 +23,7 @@ PATIENCE_S = 10.0
 _LOOK_S = 1.0
 
 Call = Callable[[bytes, grpc.ServicerContext], bytes]
+M = TypeVar("M")
 
 _log = logging.getLogger("segue.server")
 
@@ -64,7 +66,16 @@ class Arrivals:
         # A stream on this side only: its handler begins before the message has come.
         return grpc.stream_unary_rpc_method_handler(handle)
 
+    def messages(self, requests: Iterator[M], context: grpc.ServicerContext) -> Iterator[M]:
+        """Yields the messages of a stream, each of which may be waited for as long as a call's only one."""
+        while (message := self._next(requests, context)) is not None:
+            yield message
+
     def _message(self, requests: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
+        return self._next(requests, context) or b""
+
+    def _next(self, requests: Iterator[M], context: grpc.ServicerContext) -> M | None:
+        """Returns the next message, or None when there is none."""
         peer = context.peer()
         with self._lock:
             crowded = self._of_peer[peer] >= self._per_connection
@@ -76,7 +87,7 @@ class Arrivals:
                 grpc.StatusCode.RESOURCE_EXHAUSTED, "too many calls of this connection wait for their message"
             )
         try:
-            return next(requests, b"")
+            return next(requests, None)
         finally:
             self._forget(peer, context)
 

@@ -4,7 +4,7 @@ A client may name a policy that is offered here, or one that lies below a root
 that the server was started with: ``belt2`` is the folder or the safetensors
 file of that name. Whatever else it names, a path, an address, a hub name, is
 refused by its looks, before any file is touched; a link that leads out of a
-root is refused as well. What a client names is loaded by the thread that owns
+root is refused as well. What a client names is loaded by the thread that loads
 the policies, once; until then the handshake is answered NOT_READY. Loading
 takes a callable, so this room needs no idea of checkpoints or frameworks.
 """
@@ -93,7 +93,7 @@ class PolicyStore:
         self._policies = loaded
 
     def load_one(self) -> str | None:
-        """Loads one policy that a client named, and returns its name; on the thread that owns the policies.
+        """Loads one policy that a client named, and returns its name; called on one thread.
 
         A policy that cannot be loaded is logged in one line, and refused from then on until its
         file changes.

@@ -1,9 +1,9 @@
 """The one thread that owns the policy.
 
 Handlers put requests into the batcher and wait; this thread loads, warms up,
-takes batches out, calls the policy and hands out the results; between batches
-it loads what a handshake named. The batcher is touched under one lock, which
-is never held while the policy runs. Nothing that a request or the policy does
+takes batches out, calls the policy and hands out the results. What a handshake
+names is loaded on another thread meanwhile. The batcher is touched under one
+lock, which is never held while the policy runs. Nothing that a request or the policy does
 ends the thread; a call of the policy that never returns is for the watchdog to
 notice, which sees it in `under_way`.
 """
@@ -105,7 +105,7 @@ class PolicyWorker:
             if self._stopping:
                 raise _draining()
             replaced = self._batcher.submit(Job(robot, group, now_ns, now_ns + slack_ns, ticket))
-            self._changed.notify()
+            self._changed.notify_all()
         if replaced is not None:
             sentence = "a newer request of the same robot took the place"
             replaced.payload.answer.set_exception(Refused(Reason.SUPERSEDED, sentence))
@@ -127,7 +127,7 @@ class PolicyWorker:
         with self._changed:
             self._stopping = True
             dropped = self._batcher.clear()
-            self._changed.notify()
+            self._changed.notify_all()
         _refuse(dropped)
         if self._thread is not None:
             self._thread.join(timeout_s)
@@ -138,9 +138,9 @@ class PolicyWorker:
         _refuse(self._running)
 
     def load_named(self) -> None:
-        """Has the policies loaded that the store was asked for, as soon as no batch runs."""
+        """Has the policies loaded that the store was asked for, while the others are served."""
         with self._changed:
-            self._changed.notify()
+            self._changed.notify_all()
 
     def _run(self, prepare: Callable[[], None], ready: Future[None]) -> None:
         try:
@@ -153,6 +153,7 @@ class PolicyWorker:
         if not ready.set_running_or_notify_cancel():
             return
         ready.set_result(None)
+        threading.Thread(target=self._load_named, name="segue-loader", daemon=True).start()
         while not self._stopping:
             try:
                 self._turn()
@@ -160,10 +161,16 @@ class PolicyWorker:
                 _log.exception("the policy's thread failed, and goes on")
                 self._drop_running()
 
+    def _load_named(self) -> None:
+        """Loads what clients name, on a thread of its own: loading takes seconds, and robots do not wait."""
+        while not self._stopping:
+            with self._changed:
+                self._changed.wait_for(lambda: self._stopping or self._store.wanted)
+            if not self._stopping and (name := self._store.load_one()) is not None:
+                self._warm_sizes.add((name, 1))
+
     def _turn(self) -> None:
-        """Loads a policy that was asked for, and serves a batch."""
-        if (name := self._store.load_one()) is not None:
-            self._warm_sizes.add((name, 1))
+        """Waits for a batch and serves it."""
         if batch := self._next_batch():
             self._serve(batch)
 
@@ -176,9 +183,9 @@ class PolicyWorker:
         self._running = []
 
     def _next_batch(self) -> list[Job[Ticket]]:
-        """Waits for a batch; none when the server is stopping, or a policy is to be loaded first."""
+        """Waits for a batch; none when the server is stopping."""
         with self._changed:
-            self._changed.wait_for(lambda: self._stopping or self._store.wanted or len(self._batcher))
+            self._changed.wait_for(lambda: self._stopping or len(self._batcher))
             return [] if self._stopping else self._batcher.next_batch()
 
     def _serve(self, batch: list[Job[Ticket]]) -> None:

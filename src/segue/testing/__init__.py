@@ -7,7 +7,8 @@
     SimServer, ServiceTime          the server's own session table and batcher under virtual time
     Simulation, SimClient, SimSetup whole runs over all of the above; a seed replays them
     run_seed, SeedResult            a minute with faults drawn from a seed, judged from all sides
-    check_commands, assert_clean    did an arm ever move wrongly? judged from its log of commands
+    check_commands, assert_clean    did an arm ever move wrongly? judged from its log of commands,
+                                    which read_commands reads
     FaultProxy, Schedule            a bad network between real processes
 
 Names are loaded when they are first used: a fake robot in the control process
@@ -20,6 +21,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from segue.client.commands import read_commands
     from segue.testing.cameras import FakeCamera
     from segue.testing.checker import Violation, assert_clean, check_commands
     from segue.testing.clock import VirtualClock
@@ -54,21 +56,23 @@ __all__ = [
     "check_commands",
     "check_policy",
     "check_robot",
+    "read_commands",
     "run_seed",
 ]
 
 _HOMES = {
-    "cameras": ("FakeCamera",),
-    "checker": ("Violation", "assert_clean", "check_commands"),
-    "clock": ("VirtualClock",),
-    "conformance": ("check_policy", "check_robot"),
-    "netfaults": ("Change", "NetFault", "Schedule"),
-    "proxy": ("FaultProxy",),
-    "robots": ("FakeRobot",),
-    "seeds": ("SeedResult", "run_seed"),
-    "simlink": ("LinkModel", "Partition", "SimLink"),
-    "simserver": ("ServiceTime", "SimServer"),
-    "simulation": ("SimClient", "SimSetup", "Simulation"),
+    ".cameras": ("FakeCamera",),
+    ".checker": ("Violation", "assert_clean", "check_commands"),
+    ".clock": ("VirtualClock",),
+    ".conformance": ("check_policy", "check_robot"),
+    ".netfaults": ("Change", "NetFault", "Schedule"),
+    ".proxy": ("FaultProxy",),
+    ".robots": ("FakeRobot",),
+    ".seeds": ("SeedResult", "run_seed"),
+    ".simlink": ("LinkModel", "Partition", "SimLink"),
+    ".simserver": ("ServiceTime", "SimServer"),
+    ".simulation": ("SimClient", "SimSetup", "Simulation"),
+    "segue.client.commands": ("read_commands",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -76,4 +80,4 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 def __getattr__(name: str) -> Any:
     if name not in _HOME_OF:
         raise AttributeError(f"module 'segue.testing' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"segue.testing.{_HOME_OF[name]}"), name)
+    return getattr(importlib.import_module(_HOME_OF[name], __name__), name)

@@ -11,7 +11,9 @@ the numbers that break it. Minutes are judged in milliseconds: all is NumPy.
 
 What it allows is what FAULTS promises and no more: after the last step a
 command may go on towards its target only where the speed limit held it back,
-and no longer than a hold's ramp.
+and no longer than a hold's ramp. Rows may be missing, as where the recorder
+did not keep up. After a gap whatever may have happened in it is taken to have
+happened just then; all that is there is judged, and nothing else.
 """
 
 from __future__ import annotations
@@ -66,7 +68,7 @@ class Rule(StrEnum):
     REST = "rest"  # nothing moves in HOLD and FAULT after the ramp, and PARK moves in a straight line
     BEGUN_AT_REST = "begun_at_rest"  # no step begins in HOLD, FAULT or PARK
     LEVELS = "levels"  # PARK only from HOLD, FAULT stays
-    GRID = "grid"  # ticks are later than those before, whole periods apart
+    GRID = "grid"  # ticks count up and are later than those before, whole periods apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,18 +88,21 @@ class _Log:
     """The rows as columns, N rows of A numbers.
 
     Attributes:
-        t, level, epoch, limit: shape (N,), as in `CommandRow`.
+        tick, t, level, epoch, limit: shape (N,), as in `CommandRow`.
+        gap: shape (N,), whether rows are missing right before this one.
         begins: shape (K,), the rows on which a step begins.
         step, captured: shape (K,), of those rows.
         command: shape (N, A).
-        change: shape (N, A), command minus the one before; zero in the first row.
+        change: shape (N, A), command minus that of the row before; zero in the first row.
     """
 
     header: CommandLogHeader
+    tick: IntArray
     t: IntArray
     level: IntArray
     epoch: IntArray
     limit: IntArray
+    gap: BoolArray
     begins: IntArray
     step: IntArray
     captured: IntArray
@@ -109,11 +114,12 @@ class _Log:
         """Turns rows into columns."""
         begun = [(i, r.step, r.captured_ns or 0) for i, r in enumerate(rows) if r.step is not None]
         begins, step, captured = np.array(begun, dtype=np.int64).reshape(-1, 3).T
-        plain = [(r.t_ns, r.level, r.epoch, r.age_limit_ns) for r in rows]
-        t, level, epoch, limit = np.array(plain, dtype=np.int64).T
+        plain = [(r.tick, r.t_ns, r.level, r.epoch, r.age_limit_ns) for r in rows]
+        tick, t, level, epoch, limit = np.array(plain, dtype=np.int64).T
+        gap = np.diff(tick, prepend=-1) > 1
         command = np.array([r.command for r in rows], dtype=np.float64)
         change = np.diff(command, axis=0, prepend=command[:1])
-        return cls(header, t, level, epoch, limit, begins, step, captured, command, change)
+        return cls(header, tick, t, level, epoch, limit, gap, begins, step, captured, command, change)
 
     def ticks(self, seconds: float) -> int:
         """Returns how many ticks a ramp of `seconds` lasts, one at least."""
@@ -153,6 +159,11 @@ class _Log:
         return f"{found.name} [{found.unit}]"
 
 
+def missing_rows(rows: Sequence[CommandRow]) -> int:
+    """Returns how many ticks up to the last row have no row; one that is missing breaks no rule."""
+    return max(0, rows[-1].tick + 1 - len(rows)) if rows else 0
+
+
 def check_commands(rows: Sequence[CommandRow], header: CommandLogHeader) -> list[Violation]:
     """Returns every rule that the log breaks, in order of time; one sentence per rule and tick.
 
@@ -181,7 +192,9 @@ def assert_clean(rows: Sequence[CommandRow], header: CommandLogHeader) -> None:
         counts = Counter(v.rule.value for v in found)
         head = ", ".join(f"{rule} {count}x" for rule, count in counts.items())
         said = "\n  ".join(map(str, found[:SHOWN]))
-        raise AssertionError(f"in {len(rows)} commands: {head}\n  {said}")
+        missing = missing_rows(rows)
+        beside = f" ({missing} more are missing)" if missing else ""
+        raise AssertionError(f"in {len(rows)} commands{beside}: {head}\n  {said}")
 
 
 def _since(mask: BoolArray) -> IntArray:
@@ -222,7 +235,9 @@ def _epochs(log: _Log) -> Iterator[Violation]:
     # A hold makes everything stale that was seen before it, whatever the epochs say.
     anew = (log.epoch > latest) | log.entered(SafetyLevel.HOLD, SafetyLevel.FAULT)
     anew[0] = True
-    since_ns = log.t[np.arange(len(log.t)) - _since(anew)]
+    # What began in a gap began after the last row that there is; before the first there is none.
+    began_ns = np.where(log.gap, np.concatenate([[0], log.t[:-1]]), log.t)
+    since_ns = began_ns[np.arange(len(log.t)) - _since(anew)]
     for k in np.flatnonzero(log.captured < since_ns[log.begins]):
         i = log.begins[k]
         late_ms = (since_ns[i] - log.captured[k]) / NS_PER_MS
@@ -234,10 +249,10 @@ def _epochs(log: _Log) -> Iterator[Violation]:
 
 def _early(log: _Log) -> Iterator[Violation]:
     shortest = math.floor(_ticks_per_step(log))
-    at_rest = np.cumsum(log.level >= SafetyLevel.HOLD)
-    gap, rested = np.diff(log.begins), np.diff(at_rest[log.begins])
-    for k in np.flatnonzero((gap < shortest) & (rested == 0)) + 1:
-        text = f"step {log.step[k]} begins {gap[k - 1]} ticks after the last, a step lasts {shortest}"
+    may_rest = np.cumsum((log.level >= SafetyLevel.HOLD) | log.gap)
+    apart, rested = np.diff(log.begins), np.diff(may_rest[log.begins])
+    for k in np.flatnonzero((apart < shortest) & (rested == 0)) + 1:
+        text = f"step {log.step[k]} begins {apart[k - 1]} ticks after the last, a step lasts {shortest}"
         yield Violation(Rule.EARLY, int(log.t[log.begins[k]]), text)
 
 
@@ -256,9 +271,11 @@ def _ticks_per_step(log: _Log) -> Fraction:
 
 
 def _speed(log: _Log) -> Iterator[Violation]:
-    moved, reach = np.abs(log.change), log.reach()
+    ticks = np.maximum(1, np.diff(log.tick, prepend=log.tick[:1]))
+    moved, reach = np.abs(log.change), ticks[:, None] * log.reach()
     for i, d in _first_per_row(moved > reach + log.slack()):
-        text = f"{log.name(d)} changes by {moved[i, d]:.9g} in one tick, limit {reach[d]:.9g}"
+        limit = f"limit {reach[i, d]:.9g}"
+        text = f"{log.name(d)} changes by {moved[i, d]:.9g} within {ticks[i]} ticks, {limit}"
         yield Violation(Rule.SPEED, int(log.t[i]), text)
 
 
@@ -295,18 +312,21 @@ def _held(log: _Log) -> Iterator[Violation]:
 
 
 def _may_move(log: _Log) -> BoolArray:
-    """Returns on which rows a step, a ramp into or out of a hold, or parking is under way, shape (N,)."""
-    header = log.header
+    """Returns on which rows a step, a ramp into or out of a hold, or parking is under way, shape (N,).
+
+    Any of them may have begun in a gap.
+    """
+    header, gap = log.header, log.gap
     held = np.isin(log.level, (SafetyLevel.HOLD, SafetyLevel.FAULT))
     parked = log.level == SafetyLevel.PARK
     running = ~held & ~parked
     previous = np.concatenate([[False], ~running[:-1]])
-    stepping = running & (_since(log.began()) < math.ceil(_ticks_per_step(log)))
-    resuming = running & (_since(running & previous) < log.ticks(header.resume_ramp_s))
-    stopping = held & (
-        _since(log.entered(SafetyLevel.HOLD, SafetyLevel.FAULT)) < log.ticks(header.hold_ramp_s)
-    )
-    parking = parked & (_since(log.entered(SafetyLevel.PARK)) < math.ceil(header.park_s * header.control_hz))
+    stepping = running & (_since(log.began() | gap) < math.ceil(_ticks_per_step(log)))
+    resuming = running & (_since(running & previous | gap) < log.ticks(header.resume_ramp_s))
+    stops = log.entered(SafetyLevel.HOLD, SafetyLevel.FAULT) | gap
+    stopping = held & (_since(stops) < log.ticks(header.hold_ramp_s))
+    parks = log.entered(SafetyLevel.PARK) | gap
+    parking = parked & (_since(parks) < math.ceil(header.park_s * header.control_hz))
     return np.asarray(stepping | resuming | stopping | parking)
 
 
@@ -317,17 +337,20 @@ def _finishing(log: _Log, may_move: BoolArray) -> BoolArray:
     same_way = log.change * np.concatenate([log.change[:1], log.change[:-1]]) >= 0
     # Positions finish the way to a target; the others brake, each tick as much as they may.
     braking = full & (log.change * log.command < 0)
-    finishing = np.where(log.kind(Kind.POSITION), was_full & same_way, braking)
+    unknown = np.concatenate([[False], log.gap[:-1]])[:, None]  # how fast it was before
+    finishing = np.where(log.kind(Kind.POSITION), was_full & same_way | unknown, braking)
     in_time = (_since(may_move) <= log.ticks(log.header.hold_ramp_s)) & (log.level < SafetyLevel.HOLD)
     return np.asarray(finishing & in_time[:, None])
 
 
 def _parking(log: _Log) -> Iterator[Violation]:
     """Finds parking that is not a straight line: every position the same share of its way, never back."""
-    for start in map(int, np.flatnonzero(log.entered(SafetyLevel.PARK))):
-        ends = np.flatnonzero(log.level[start:] != SafetyLevel.PARK)
-        stop = start + int(ends[0]) if len(ends) else len(log.t)
-        yield from _line(log, max(start - 1, 0), stop)
+    # A part of a straight line is straight: one line ends at a gap, another begins.
+    parked = log.level == SafetyLevel.PARK
+    for start in map(int, np.flatnonzero(log.entered(SafetyLevel.PARK) | (parked & log.gap))):
+        ends = np.flatnonzero((~parked | log.gap)[start + 1 :])
+        stop = start + 1 + int(ends[0]) if len(ends) else len(log.t)
+        yield from _line(log, start if log.gap[start] else max(start - 1, 0), stop)
 
 
 def _line(log: _Log, start: int, stop: int) -> Iterator[Violation]:
@@ -358,20 +381,27 @@ def _first_per_row(wrong: BoolArray) -> Iterator[tuple[int, int]]:
 
 
 def _levels(log: _Log) -> Iterator[Violation]:
-    if log.level[0] == SafetyLevel.PARK:
+    if log.level[0] == SafetyLevel.PARK and not log.gap[0]:
         yield Violation(Rule.LEVELS, int(log.t[0]), "the log begins in PARK")
-    for i in np.flatnonzero(np.diff(log.level)) + 1:
+    known = ~log.gap[1:] | (log.level[:-1] == SafetyLevel.FAULT)  # a fault stays, whatever is missing
+    for i in np.flatnonzero((np.diff(log.level) != 0) & known) + 1:
         before, after = SafetyLevel(log.level[i - 1]), SafetyLevel(log.level[i])
         if after not in _FOLLOWS[before]:
             yield Violation(Rule.LEVELS, int(log.t[i]), f"{after.name} follows {before.name}")
 
 
 def _grid(log: _Log) -> Iterator[Violation]:
-    gap = np.diff(log.t)
+    apart_ns, counted = np.diff(log.t), np.diff(log.tick)
     period_ns = NS_PER_S / log.header.control_hz
-    off_ns = np.abs(gap - np.rint(gap / period_ns) * period_ns)
-    for i in np.flatnonzero((gap <= 0) | (off_ns > GRID_TOLERANCE_NS)) + 1:
-        text = f"tick comes {gap[i - 1]} ns after the last, the period is {period_ns:.1f} ns"
+    periods = np.rint(apart_ns / period_ns)
+    off_ns = np.abs(apart_ns - periods * period_ns)
+    # A tick may be left out, and is not counted then; none comes before its time.
+    wrong = (counted < 1) | (periods < counted) | (off_ns > GRID_TOLERANCE_NS)
+    for i in np.flatnonzero(wrong) + 1:
+        text = (
+            f"tick {log.tick[i]} comes {apart_ns[i - 1]} ns after tick {log.tick[i - 1]}, "
+            f"the period is {period_ns:.1f} ns"
+        )
         yield Violation(Rule.GRID, int(log.t[i]), text)
 
 

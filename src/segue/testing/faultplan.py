@@ -30,7 +30,7 @@ MOST_APART = 7
 _FIRST_S, _LAST_S = 2.0, 57.0
 
 
-class Kind(StrEnum):
+class FaultKind(StrEnum):
     """What may go wrong; `amount` of a fault means what is said here."""
 
     KILL = "kill"  # server killed, and started again at the end
@@ -66,41 +66,48 @@ class Kind(StrEnum):
     GONE = "gone"  # the server is killed for good
 
 
-ENDINGS = (Kind.OTHER_POLICY, Kind.SIGNAL, Kind.ROBOT, Kind.THREE_BAD, Kind.CAMERA_GONE, Kind.GONE)
-_PASSING = tuple(kind for kind in Kind if kind not in ENDINGS)
+ENDINGS = (
+    FaultKind.OTHER_POLICY,
+    FaultKind.SIGNAL,
+    FaultKind.ROBOT,
+    FaultKind.THREE_BAD,
+    FaultKind.CAMERA_GONE,
+    FaultKind.GONE,
+)
+_PASSING = tuple(kind for kind in FaultKind if kind not in ENDINGS)
 
 # How long each lasts, s; what is not listed happens at one moment.
-_LASTS_S: Mapping[Kind, tuple[float, float]] = MappingProxyType(
+_LASTS_S: Mapping[FaultKind, tuple[float, float]] = MappingProxyType(
     {
-        Kind.KILL: (0.2, 8.0),
-        Kind.STOP: (0.2, 6.0),
-        Kind.CUT_UP: (0.1, 6.0),
-        Kind.CUT_DOWN: (0.1, 6.0),
-        Kind.CUT: (0.1, 8.0),
-        Kind.LOSS: (0.5, 4.0),
-        Kind.SPIKE: (0.2, 3.0),
-        Kind.REORDER: (0.5, 5.0),
-        Kind.DUPLICATE: (0.5, 5.0),
-        Kind.SLOW: (0.3, 5.0),
-        Kind.POLICY_FAILS: (0.05, 3.0),
-        Kind.POLICY_RAVES: (0.05, 3.0),
-        Kind.FULL: (0.3, 5.0),
-        Kind.DRAIN: (0.3, 5.0),
-        Kind.CAMERA: (0.05, 4.5),
-        Kind.STALL: (0.02, 0.4),
-        Kind.WEAK_DRIVER: (0.2, 4.0),
+        FaultKind.KILL: (0.2, 8.0),
+        FaultKind.STOP: (0.2, 6.0),
+        FaultKind.CUT_UP: (0.1, 6.0),
+        FaultKind.CUT_DOWN: (0.1, 6.0),
+        FaultKind.CUT: (0.1, 8.0),
+        FaultKind.LOSS: (0.5, 4.0),
+        FaultKind.SPIKE: (0.2, 3.0),
+        FaultKind.REORDER: (0.5, 5.0),
+        FaultKind.DUPLICATE: (0.5, 5.0),
+        FaultKind.SLOW: (0.3, 5.0),
+        FaultKind.POLICY_FAILS: (0.05, 3.0),
+        FaultKind.POLICY_RAVES: (0.05, 3.0),
+        FaultKind.FULL: (0.3, 5.0),
+        FaultKind.DRAIN: (0.3, 5.0),
+        FaultKind.CAMERA: (0.05, 4.5),
+        FaultKind.STALL: (0.02, 0.4),
+        FaultKind.WEAK_DRIVER: (0.2, 4.0),
     }
 )
-_AMOUNTS: Mapping[Kind, tuple[float, float]] = MappingProxyType(
+_AMOUNTS: Mapping[FaultKind, tuple[float, float]] = MappingProxyType(
     {
-        Kind.LOSS: (0.05, 0.6),
-        Kind.SPIKE: (50.0, 900.0),
-        Kind.REORDER: (20.0, 300.0),
-        Kind.DUPLICATE: (20.0, 1500.0),
-        Kind.SLOW: (5.0, 100.0),
-        Kind.BAD_CHUNKS: (1.0, 2.999),
-        Kind.GARBLE: (1.0, 2.999),
-        Kind.WEAK_DRIVER: (0.0, 0.8),
+        FaultKind.LOSS: (0.05, 0.6),
+        FaultKind.SPIKE: (50.0, 900.0),
+        FaultKind.REORDER: (20.0, 300.0),
+        FaultKind.DUPLICATE: (20.0, 1500.0),
+        FaultKind.SLOW: (5.0, 100.0),
+        FaultKind.BAD_CHUNKS: (1.0, 2.999),
+        FaultKind.GARBLE: (1.0, 2.999),
+        FaultKind.WEAK_DRIVER: (0.0, 0.8),
     }
 )
 
@@ -109,7 +116,7 @@ _AMOUNTS: Mapping[Kind, tuple[float, float]] = MappingProxyType(
 class Fault:
     """One thing that goes wrong; what `amount` and `choice` mean says `kind`."""
 
-    kind: Kind
+    kind: FaultKind
     at_ns: int
     lasts_ns: int
     amount: float
@@ -194,15 +201,13 @@ def _setting(dice: random.Random, apart: bool) -> Setting:
     aggregate = dice.choice(list(AGGREGATIONS))
     link = _link(dice, apart)
     inference_ms, latency_ms = dice.uniform(10.0, 60.0), dice.choice((0.0, 0.0, 250.0))
-    # The strictest that can be kept on this network when nothing is wrong, and right after a hold, when
-    # nothing of a chunk is skipped; less holds for ever, rightly.
+    # The strictest that can be kept on this network when nothing is wrong; less holds for ever, rightly.
     round_trip_ns = int(
         (max(inference_ms, latency_ms) + 2.0 * (link.delay_ms + 3.0 * link.jitter_ms)) * NS_PER_MS
     )
-    strictest_ns = oldest_action_ns(rule, action_hz, round_trip_ns) + round_trip_ns + NS_PER_S // 10
-    # What is blended keeps the stamp of its oldest part: a strict limit would be passed all the time.
     blends = rule.strategy is Strategy.ASYNC and AGGREGATIONS[aggregate] is not None
-    strict_ns = None if blends else int(strictest_ns * dice.uniform(1.0, 1.3))
+    strictest_ns = oldest_action_ns(rule, action_hz, round_trip_ns, blends)
+    strict_ns = int(strictest_ns * dice.uniform(1.0, 1.3))
     safety = SafetyConfig(
         max_action_age_ns=dice.choice((None, strict_ns)),
         on_link_loss=dice.choice(list(OnLinkLoss)),
@@ -232,7 +237,7 @@ def _times(dice: random.Random, count: int, apart: bool) -> list[float]:
     return [_FIRST_S + slot_s * index + dice.uniform(0.0, 1.0) for index in range(count)]
 
 
-def _fault(dice: random.Random, kind: Kind, at_s: float) -> Fault:
+def _fault(dice: random.Random, kind: FaultKind, at_s: float) -> Fault:
     # Squared: short faults are commoner than long ones, and strike between two deadlines.
     shortest, longest = _LASTS_S.get(kind, (0.0, 0.0))
     lasts_s = shortest + (longest - shortest) * dice.random() ** 2

@@ -19,10 +19,11 @@ from segue.core.facts import ExitReason
 from segue.core.link import LinkState
 from segue.core.specs import PolicySpec
 from segue.core.types import ActionChunk, FloatArray
+from segue.core.watchdog import SafetyLevel
 from segue.errors import PolicyError
 from segue.policies.base import PolicyInput, PolicyOutput
 from segue.policies.scripted import ScriptedConfig, ScriptedPolicy
-from segue.testing.faultplan import Fault, Kind
+from segue.testing.faultplan import Fault, FaultKind
 from segue.testing.robots import FakeRobot
 from segue.testing.simlink import Partition
 from segue.testing.simserver import ServiceTime
@@ -86,13 +87,15 @@ class Healing:
     """The moment at which a fault of the link was over.
 
     Attributes:
-        held: whether the arm was waiting for a chunk by then.
+        waits: whether the arm was waiting for a chunk by then.
+        level: at which it was.
         deadline_ns: of the request that was still awaited on a link that seemed good; else 0.
     """
 
     fault: Fault
     at_ns: int
-    held: bool
+    waits: bool
+    level: SafetyLevel
     deadline_ns: int
 
 
@@ -141,6 +144,7 @@ def _stop(world: World, fault: Fault) -> None:
 
 def _continue(world: World, fault: Fault) -> None:
     world.simulation.server.resume(world.simulation.now_ns)
+    _healed(world, fault)
 
 
 def _forget(world: World, fault: Fault) -> None:
@@ -160,7 +164,7 @@ def _drain(world: World, fault: Fault) -> None:
 def _let_in(world: World, fault: Fault) -> None:
     mischief = world.simulation.server.mischief
     mischief.refuse_opens = mischief.refuse_requests = None
-    if fault.kind is Kind.DRAIN:
+    if fault.kind is FaultKind.DRAIN:
         world.simulation.server.restart()
     _healed(world, fault)
 
@@ -195,7 +199,7 @@ def _garble(world: World, fault: Fault) -> None:
 
 
 def _spoil(world: World, fault: Fault) -> None:
-    count = 3 if fault.kind is Kind.THREE_BAD else int(fault.amount)
+    count = 3 if fault.kind is FaultKind.THREE_BAD else int(fault.amount)
     for index in range(count):
         world.simulation.server.mischief.tampers.append(_BAD[(fault.choice + index) % len(_BAD)])
 
@@ -249,7 +253,7 @@ _MISLABELLED: tuple[Tamper, ...] = (
 
 def _cut(world: World, fault: Fault) -> None:
     link = world.client.end.link
-    up, down = fault.kind is not Kind.CUT_DOWN, fault.kind is not Kind.CUT_UP
+    up, down = fault.kind is not FaultKind.CUT_DOWN, fault.kind is not FaultKind.CUT_UP
     cut = Partition(fault.at_ns, fault.until_ns, up, down)
     link.model = replace(link.model, partitions=(*link.model.partitions, cut))
 
@@ -260,18 +264,18 @@ def _healed(world: World, fault: Fault) -> None:
     if executor is None:
         return
     awaited = executor.scheduler.outstanding if world.client.end.state is LinkState.READY else None
-    held = len(executor.queue) == 0
-    world.healings.append(Healing(fault, now_ns, held, awaited.deadline_ns if awaited else 0))
+    waits, level = len(executor.queue) == 0, executor.watchdog.level
+    world.healings.append(Healing(fault, now_ns, waits, level, awaited.deadline_ns if awaited else 0))
 
 
 def _bend(world: World, fault: Fault) -> None:
     link = world.client.end.link
     match fault.kind:
-        case Kind.LOSS:
+        case FaultKind.LOSS:
             link.model = replace(link.model, loss=fault.amount)
-        case Kind.SPIKE:
+        case FaultKind.SPIKE:
             link.model = replace(link.model, delay_ms=fault.amount, jitter_ms=fault.amount)
-        case Kind.REORDER:
+        case FaultKind.REORDER:
             link.model = replace(link.model, reorder=True, jitter_ms=fault.amount)
         case _:
             link.model = replace(link.model, duplicate=0.5, duplicate_ms=fault.amount)
@@ -327,37 +331,37 @@ def _break(world: World, fault: Fault) -> None:
 Hand = Callable[[World, Fault], None]
 
 # Who does it, and who undoes it.
-_HANDS: Mapping[Kind, tuple[Hand, Hand | None]] = MappingProxyType(
+_HANDS: Mapping[FaultKind, tuple[Hand, Hand | None]] = MappingProxyType(
     {
-        Kind.KILL: (_kill, _start),
-        Kind.STOP: (_stop, _continue),
-        Kind.CUT_UP: (_cut, _healed),
-        Kind.CUT_DOWN: (_cut, _healed),
-        Kind.CUT: (_cut, _healed),
-        Kind.LOSS: (_bend, _straighten),
-        Kind.SPIKE: (_bend, _straighten),
-        Kind.REORDER: (_bend, _straighten),
-        Kind.DUPLICATE: (_bend, _straighten),
-        Kind.RESET: (_reset, None),
-        Kind.SLOW: (_slow, _quick),
-        Kind.POLICY_FAILS: (_fail, _calm),
-        Kind.POLICY_RAVES: (_rave, _calm),
-        Kind.BAD_CHUNKS: (_spoil, None),
-        Kind.ODD_CHUNK: (_make_odd, None),
-        Kind.WRONG_ANSWER: (_mislabel, None),
-        Kind.GARBLE: (_garble, None),
-        Kind.FORGET: (_forget, None),
-        Kind.FULL: (_fill, _let_in),
-        Kind.DRAIN: (_drain, _let_in),
-        Kind.CAMERA: (_blind, _see),
-        Kind.STALL: (_stall, None),
-        Kind.NEW_EPISODE: (_new_episode, None),
-        Kind.WEAK_DRIVER: (_weaken, _strengthen),
-        Kind.OTHER_POLICY: (_start_other, None),
-        Kind.SIGNAL: (_signal, None),
-        Kind.ROBOT: (_break, None),
-        Kind.THREE_BAD: (_spoil, None),
-        Kind.CAMERA_GONE: (_blind, None),
-        Kind.GONE: (_kill, None),
+        FaultKind.KILL: (_kill, _start),
+        FaultKind.STOP: (_stop, _continue),
+        FaultKind.CUT_UP: (_cut, _healed),
+        FaultKind.CUT_DOWN: (_cut, _healed),
+        FaultKind.CUT: (_cut, _healed),
+        FaultKind.LOSS: (_bend, _straighten),
+        FaultKind.SPIKE: (_bend, _straighten),
+        FaultKind.REORDER: (_bend, _straighten),
+        FaultKind.DUPLICATE: (_bend, _straighten),
+        FaultKind.RESET: (_reset, None),
+        FaultKind.SLOW: (_slow, _quick),
+        FaultKind.POLICY_FAILS: (_fail, _calm),
+        FaultKind.POLICY_RAVES: (_rave, _calm),
+        FaultKind.BAD_CHUNKS: (_spoil, None),
+        FaultKind.ODD_CHUNK: (_make_odd, None),
+        FaultKind.WRONG_ANSWER: (_mislabel, None),
+        FaultKind.GARBLE: (_garble, None),
+        FaultKind.FORGET: (_forget, None),
+        FaultKind.FULL: (_fill, _let_in),
+        FaultKind.DRAIN: (_drain, _let_in),
+        FaultKind.CAMERA: (_blind, _see),
+        FaultKind.STALL: (_stall, None),
+        FaultKind.NEW_EPISODE: (_new_episode, None),
+        FaultKind.WEAK_DRIVER: (_weaken, _strengthen),
+        FaultKind.OTHER_POLICY: (_start_other, None),
+        FaultKind.SIGNAL: (_signal, None),
+        FaultKind.ROBOT: (_break, None),
+        FaultKind.THREE_BAD: (_spoil, None),
+        FaultKind.CAMERA_GONE: (_blind, None),
+        FaultKind.GONE: (_kill, None),
     }
 )

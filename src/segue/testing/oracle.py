@@ -31,6 +31,15 @@ from segue.core.watchdog import Cause, SafetyLevel
 from segue.testing.faults import MODEL_SCALE
 from segue.testing.simulation import KeptTick
 
+# A run that is to end for one of these parks as soon as it holds.
+_ENDS = (
+    Cause.DONE,
+    Cause.STOP_ASKED,
+    Cause.OFFLINE,
+    Cause.BLIND,
+    Cause.OTHER_POLICY,
+    Cause.REFUSED,
+)
 _AT_REST = (SafetyLevel.HOLD, SafetyLevel.FAULT)
 _BAD = (DropReason.BAD_SHAPE, DropReason.NOT_FINITE, DropReason.OUT_OF_RANGE)
 
@@ -267,7 +276,7 @@ class Oracle:
         state = self._state
         held_ns = self._now_ns - state.hold.since_ns if state.hold else 0
         grace_over = held_ns >= self._config.safety.hold_grace_ns
-        right = grace_over or event.change.cause is Cause.STOP_ASKED
+        right = grace_over or event.change.cause in _ENDS
         self._expect(right, "park", f"parked after {held_ns / NS_PER_S:.2f} s of hold")
         if state.sent is not None:
             state.hold = _Hold(self._now_ns, state.sent, None)

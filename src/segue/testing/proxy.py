@@ -19,6 +19,7 @@ import asyncio
 import socket
 import threading
 from collections.abc import Coroutine
+from concurrent.futures import Future
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -79,19 +80,28 @@ class FaultProxy:
         return self._do(look(self._started()))
 
     def start(self) -> None:
-        """Takes a free port of the loopback and begins to pass connections on."""
+        """Takes a free port of the loopback and begins to pass connections on.
+
+        Raises:
+            OSError: it cannot listen there.
+            TimeoutError: it did not begin in time.
+        """
         reserved = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         # Bound for as long as the proxy lives: nobody else gets the port while it refuses.
         reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         reserved.bind((LOOPBACK, 0))
         self._reserved = reserved
         self._address = "{}:{}".format(*reserved.getsockname())
-        ready = threading.Event()
+        ready: Future[None] = Future()
         self._thread = threading.Thread(
             target=lambda: asyncio.run(self._run(reserved, ready)), name="fault-proxy", daemon=True
         )
         self._thread.start()
-        ready.wait(ANSWER_TIMEOUT_S)
+        try:
+            ready.result(ANSWER_TIMEOUT_S)
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Ends every connection and the thread; a second call does nothing."""
@@ -149,14 +159,23 @@ class FaultProxy:
         assert self._loop is not None
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(ANSWER_TIMEOUT_S)
 
-    async def _run(self, reserved: socket.socket, ready: threading.Event) -> None:
+    async def _run(self, reserved: socket.socket, ready: Future[None]) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         relay = self._relay = Relay(self._target, self._seed, reserved)
         stop = self._stop
         try:
-            await relay.open()
-            ready.set()
+            opening = asyncio.ensure_future(_reported(relay.open(), ready))
             await stop.wait()
+            opening.cancel()
         finally:
-            ready.set()
             await relay.close()
+
+
+async def _reported(work: Coroutine[Any, Any, None], result: Future[None]) -> None:
+    """Runs `work` and puts into `result` how it ended."""
+    try:
+        await work
+    except OSError as error:
+        result.set_exception(error)
+    else:
+        result.set_result(None)

@@ -107,10 +107,12 @@ def _judged(plan: FaultPlan, world: World) -> SeedResult:
     if client.executor is None:
         return SeedResult(plan.seed, str(plan), 0, ("never started",), "", "never started")
     config = client.executor.config
-    found = [str(v) for v in check_commands([kept.row for kept in ticks], _header(config))]
+    header = CommandLogHeader.of(config.control_hz, config.action_hz, config.safety, config.action.dimensions)
+    found = [str(v) for v in check_commands([kept.row for kept in ticks], header)]
     oracle = Oracle(config, world.robot.rest_pose)
     found += [str(finding) for finding in oracle.judge(ticks)]
-    recoveries = _recoveries(plan, world)
+    judged = _judged_healings(plan, world)
+    recoveries = [_recovery(healing, ticks, _inference_ns(plan)) for healing in judged]
     found += [text for _, text in recoveries if text]
     found += _end_of(plan, ticks)
     ending = ticks[-1].tick.exit
@@ -121,7 +123,7 @@ def _judged(plan: FaultPlan, world: World) -> SeedResult:
         violations=tuple(found),
         digest=digest_of(ticks),
         ending=ending.value if ending else "",
-        counts=_counts(plan, ticks),
+        counts=_counts(plan, ticks) + _returns(judged),
         recoveries_ms=tuple(ms for ms, _ in recoveries),
     )
 
@@ -136,30 +138,24 @@ def digest_of(ticks: Sequence[KeptTick]) -> str:
     return digest.hexdigest()
 
 
-def _header(config: ExecutorConfig) -> CommandLogHeader:
-    safety = config.safety
-    return CommandLogHeader(
-        control_hz=config.control_hz,
-        action_hz=config.action_hz,
-        hold_ramp_s=safety.hold_ramp_ns / NS_PER_S,
-        resume_ramp_s=safety.resume_ramp_ns / NS_PER_S,
-        park_s=safety.park_ns / NS_PER_S,
-        dimensions=config.action.dimensions,
-    )
+def _judged_healings(plan: FaultPlan, world: World) -> list[Healing]:
+    """Returns the healings after which a chunk is promised in time: the arm waited, nothing else struck."""
+    return [healing for healing in world.healings if healing.waits and plan.apart and not plan.ends]
 
 
-def _recoveries(plan: FaultPlan, world: World) -> list[tuple[float, str]]:
-    """Returns how long the arm waited for a good chunk after each fault of the link, and what was wrong."""
-    if not plan.apart or plan.ends:
-        return []
+def _returns(judged: Sequence[Healing]) -> Counter[str]:
+    """Counts, by the kind of fault, from how many holds the arm had to come back in time."""
+    held = (healing for healing in judged if healing.level >= SafetyLevel.HOLD)
+    return Counter(f"back after {healing.fault.kind.value}" for healing in held)
+
+
+def _inference_ns(plan: FaultPlan) -> int:
     service = plan.setting.service
-    inference_ns = int(max(service.inference_ms, service.latency_ms) * NS_PER_MS)
-    return [
-        _recovery(healing, world.client.ticks, inference_ns) for healing in world.healings if healing.held
-    ]
+    return int(max(service.inference_ms, service.latency_ms) * NS_PER_MS)
 
 
 def _recovery(healing: Healing, ticks: Sequence[KeptTick], inference_ns: int) -> tuple[float, str]:
+    """Returns how long the arm waited for a good chunk after a fault of the link, and what was wrong."""
     taken = (k.row.t_ns for k in ticks if k.row.t_ns >= healing.at_ns and _takes(k))
     took_ns = next(taken, 10**15) - healing.at_ns
     # A request that was swallowed unnoticed is awaited until its deadline; that is when the fault shows.

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from segue.client.link import FAILURES_AT_ONCE
 from segue.client.messages import Answer, Closed, Failed, Message, Opened, Stop
-from segue.clock import NS_PER_MS
+from segue.client.plan import LinkPlan
 from segue.core.facts import ExitReason
-from segue.core.link import Backoff, LinkEvent, LinkState, follow
+from segue.core.link import LinkEvent, LinkState, follow
 from segue.core.specs import PolicySpec, RobotSpec
 from segue.core.types import ChunkRequest, Guidance
 from segue.core.watchdog import MISSES_UNTIL_LOST
@@ -29,10 +30,7 @@ from segue.wire.handshake import decode_welcome, encode_handshake
 from segue.wire.records import Handshake, RequestContext, Welcome
 from segue.wire.refusal import Reason, Refusal
 
-CONNECT_TIMEOUT_NS = 400 * NS_PER_MS
-OPEN_TIMEOUT_NS = 2000 * NS_PER_MS
-BACKOFF = Backoff()
-FAILURES_AT_ONCE = 2
+_PLAN = LinkPlan("")  # for what it says when nobody says otherwise
 
 _STALE = (Reason.UNKNOWN_SESSION, Reason.SPEC_CHANGED)
 _COME_BACK = (Reason.FULL, Reason.NOT_READY, Reason.DRAINING)
@@ -158,9 +156,9 @@ class LinkEnd:
         """Keeps the dates: dials, and gives up what is not answered in time; called at every tick."""
         dial, trouble, flight = self._dial, self._trouble, self._flight
         waited_ns = now_ns - dial.since_ns
-        if self.state is LinkState.DIALING and waited_ns >= CONNECT_TIMEOUT_NS:
+        if self.state is LinkState.DIALING and waited_ns >= _PLAN.connect_timeout_ns:
             self._fail(now_ns, "no connection")
-        if self.state is LinkState.OPENING and waited_ns >= OPEN_TIMEOUT_NS:
+        if self.state is LinkState.OPENING and waited_ns >= _PLAN.handshake_timeout_ns:
             self._fail(now_ns, "handshake timed out")
         # At its deadline the control loop gives a request up itself; the call ends just after it.
         if flight is not None and now_ns > flight.deadline_ns:
@@ -275,7 +273,7 @@ class LinkEnd:
             self.mail.append(Failed(0, cause))
 
     def _wait_ns(self, failures: int) -> int:
-        return BACKOFF.wait_ns(failures, float(self._rng.random()))
+        return _PLAN.backoff.wait_ns(failures, float(self._rng.random()))
 
     def _send(self, parcel: Parcel, now_ns: int) -> None:
         self.link.send(Direction.UP, parcel, now_ns)

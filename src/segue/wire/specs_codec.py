@@ -20,6 +20,8 @@ from segue.wire.version import MAX_CAMERAS, MAX_DIMENSIONS, MAX_PIXELS, MAX_TENS
 
 _MAX_WINDOW = MAX_TENSOR_SIDE
 _MAX_RATE_HZ = 10_000.0
+# A client waits for three times of it before it gives the first request up.
+MAX_INFERENCE_NS = 600 * 1_000_000_000
 
 
 def encode_robot_spec(spec: RobotSpec) -> pb.RobotSpec:
@@ -74,7 +76,7 @@ def decode_policy_spec(message: pb.PolicySpec) -> PolicySpec:
     check_range(message.horizon, "policy.horizon", 1, MAX_TENSOR_SIDE)
     check_range(message.model_action_dim, "policy.model_action_dim", 0, MAX_TENSOR_SIDE)
     check_range(message.history_steps, "policy.history_steps", 0, MAX_TENSOR_SIDE)
-    check_range(message.warm_inference_ns, "policy.warm_inference_ns", 0, 2**62)
+    check_range(message.warm_inference_ns, "policy.warm_inference_ns", 0, MAX_INFERENCE_NS)
     return PolicySpec(
         name=check_name(message.name, "policy.name"),
         observation=_decode_observation_spec(message.observation, "policy.observation"),

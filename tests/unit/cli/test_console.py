@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
 import sys
 import time
 
 import pytest
 
-from segue.cli import console as console_module
+from segue.cli import writer as writer_module
 from segue.cli.console import Console
 from segue.client.messages import Status
 
@@ -49,13 +50,14 @@ def test_into_a_file_goes_a_line_for_each_change(
     assert "HOLD" in lines[2]
 
 
-def test_on_a_terminal_one_line_is_refreshed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Statuses overwrite each other, a sentence stands on a line of its own, the end leaves a clean line."""
+def test_on_a_terminal_one_line_is_refreshed_and_changes_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Statuses of one state overwrite each other; a sentence and a change of state begin a line each."""
     text = told(monkeypatch, Terminal())
-    assert text.count("\r") >= 4
-    assert "\rsegue run: the policy is slow" in text
+    lines = [line.split("\r")[-1] for line in text.split("\n")]
+    assert text.count("\r") == 4
+    assert [line.split()[2] for line in lines if "queue" in line] == ["RUN", "HOLD"]
+    assert "segue run: the policy is slow" in lines
     assert text.endswith("\n")
-    assert text.count("\n") == 2
 
 
 def test_a_reader_that_goes_away_does_not_end_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,29 +65,43 @@ def test_a_reader_that_goes_away_does_not_end_the_run(monkeypatch: pytest.Monkey
     assert told(monkeypatch, GoneReader()) == ""
 
 
-def test_a_refreshed_line_never_wraps(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a narrow terminal the line is cut, because a wrapped one could not be refreshed."""
-    monkeypatch.setenv("COLUMNS", "60")
-    lines = told(monkeypatch, Terminal()).split("\r")
-    shown = [line for line in lines if "queue" in line]
-    assert shown
-    assert all(len(line.rstrip()) <= 59 for line in shown)
+def test_a_refreshed_line_never_wraps_and_covers_what_stood_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a narrow terminal lines are cut, and each is as long as the one that it overwrites."""
+    monkeypatch.setenv("COLUMNS", "50")
+    monkeypatch.setattr(sys, "stdout", out := Terminal())
+    console = Console("segue run")
+    console.status(Status(0.0, "HOLD", 0, None, 1, "link_lost", "a cause of many words"))
+    console.status(Status(1.0, "HOLD", 0, None, 1, "link_lost"))
+    console.close()
+    first, second = out.getvalue().rstrip("\n").split("\r")[1:]
+    assert len(first) == len(second) == 49
+    assert first.endswith("…")
 
 
 def test_a_reader_that_stops_reading_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Into a pipe that nobody empties everything is told in no time, and the end waits a second at most."""
-    monkeypatch.setattr(console_module, "_CLOSE_TIMEOUT_S", 0.2)
-    reader, writer = os.pipe()
-    with os.fdopen(reader, "rb"), os.fdopen(writer, "w") as pipe:
+    """Into a pipe that nobody empties everything is told in no time, and the end waits a moment at most."""
+    monkeypatch.setattr(writer_module, "CLOSE_TIMEOUT_S", 0.2)
+    reader, descriptor = os.pipe()
+    with os.fdopen(reader, "rb", buffering=0) as unread, os.fdopen(descriptor, "w") as pipe:
         monkeypatch.setattr(sys, "stdout", pipe)
         console = Console("segue run")
         began = time.monotonic()
-        for _ in range(2_000):
+        for _ in range(5_000):
             console.say("x" * 1_000)
         console.close()
         assert time.monotonic() - began < 5.0
-        os.set_blocking(reader, False)
-        while os.read(reader, 1 << 20):  # lets the writer's thread end
-            time.sleep(0.05)
-            if not any(t.name == "console" for t in console_module.threading.enumerate()):
-                break
+        thread = console._writer._thread
+        while thread.is_alive():  # reads, so that it can come to its end
+            unread.read(1 << 16)
+            thread.join(0.001)
+    assert console._writer.dropped > 0
+
+
+def test_a_log_line_never_waits() -> None:
+    """Records reach the stream through the writer, formatted, and closing the handler writes the last."""
+    out = io.StringIO()
+    handler = writer_module.WriterHandler(writer_module.Writer(out))
+    handler.setFormatter(logging.Formatter("segue serve: %(message)s"))
+    handler.handle(logging.LogRecord("segue", logging.INFO, "", 0, "ready for %d", (3,), None))
+    handler.close()
+    assert out.getvalue() == "segue serve: ready for 3\n"

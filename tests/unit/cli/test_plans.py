@@ -6,11 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from segue.cli import build
 from segue.cli.plans import run_plan, server_config
 from segue.config import load_run, load_serve
+from segue.core.slowlink import SlowLinkRule
 from segue.core.types import Guidance, Jacobian, RtcMode, Schedule, Strategy
 from segue.core.watchdog import OnLinkLoss, SafetyConfig
 from segue.errors import ConfigError
+from segue.policies.registry import load_policy
+from segue.server.store import PolicyStore
 from segue.wire.keyfiles import Identity, Token
 from segue.wire.records import Encoding
 from tests.key_sets import key_set
@@ -26,7 +30,8 @@ def test_every_flag_of_a_run_reaches_its_room(tmp_path: Path) -> None:
         --rtc.jacobian=identity --safety.max_action_age_s=3 --safety.on_link_loss=stop_now
         --safety.play_out_s=0.5 --safety.hold_grace_s=1 --safety.offline_limit_s=2 --safety.camera_limit_s=4
         --safety.hold_ramp_s=0.1 --safety.resume_ramp_s=0.15 --safety.park_s=3.5 --safety.min_deadline_s=0.6
-        --record_camera=front --tls.server_name=gpu-box
+        --record_camera=front --record_commands=false --tls.server_name=gpu-box --realtime=false
+        --slow_link_upload_s=0.7 --slow_link_quality=33
     """
     keys = key_set(tmp_path / "keys")
     argv += f" --tls.ca_file={keys.ca} --tls.cert_file={keys.client_cert} --tls.key_file={keys.client_key}"
@@ -38,17 +43,18 @@ def test_every_flag_of_a_run_reaches_its_room(tmp_path: Path) -> None:
         Strategy.ASYNC, RtcMode.TRAINED, Schedule.ONES, 9, 2.0, Jacobian.IDENTITY
     )
     assert (link.server_address, link.policy, link.encoding, link.quality) == ("h:1", "p", Encoding.RAW, 50)
+    assert link.slow_link == SlowLinkRule(upload_ns=700_000_000, quality=33)
     rule = execution.rule
     assert (rule.strategy, rule.horizon, rule.threshold, rule.min_execution_steps) == ("async", 40, 0.25, 8)
     assert (execution.control_hz, execution.action_hz, execution.aggregate) == (50.0, 20.0, "average")
-    assert execution.duration_ns == 1_500_000_000
+    assert (execution.duration_ns, execution.realtime) == (1_500_000_000, False)
     ms = 1_000_000
     assert execution.safety == SafetyConfig(
         max_action_age_ns=3000 * ms, on_link_loss=OnLinkLoss.STOP_NOW, play_out_ns=500 * ms,
         hold_grace_ns=1000 * ms, offline_limit_ns=2000 * ms, camera_limit_ns=4000 * ms, hold_ramp_ns=100 * ms,
         resume_ramp_ns=150 * ms, park_ns=3500 * ms, min_deadline_ns=600 * ms,
     )  # fmt: skip
-    assert (output.directory, output.record_camera) == (tmp_path, "front")
+    assert (output.directory, output.record_camera, output.record_commands) == (tmp_path, "front", False)
     security = link.security
     assert security.identity == Identity(keys.client_cert.read_bytes(), keys.client_key.read_bytes())
     assert (security.authorities, security.server_name) == (keys.ca.read_bytes(), "gpu-box")
@@ -60,7 +66,7 @@ def test_every_flag_of_a_server_reaches_it(tmp_path: Path) -> None:
     """Nothing that can be set is lost on the way to the server."""
     argv = """
         --host=0.0.0.0 --port=5 --insecure --policy.path=p --policy.device=cpu --max_robots=3 --max_batch=2
-        --inference_latency=0.3 --drain_s=1
+        --inference_latency=0.3 --drain_s=1 --watchdog_s=7 --requests_per_s=50
     """
     keys = key_set(tmp_path / "keys")
     argv += f" --tls.cert_file={keys.server_cert} --tls.key_file={keys.server_key}"
@@ -69,10 +75,27 @@ def test_every_flag_of_a_server_reaches_it(tmp_path: Path) -> None:
     assert (config.host, config.port, config.security.insecure) == ("0.0.0.0", 5, True)
     assert (config.max_robots, config.max_batch) == (3, 2)
     assert (config.inference_latency_s, config.drain_s) == (0.3, 1.0)
+    assert (config.watchdog_s, config.requests_per_s) == (7.0, 50.0)
     security = config.security
     assert security.identity == Identity(keys.server_cert.read_bytes(), keys.server_key.read_bytes())
     assert security.client_ca == keys.ca.read_bytes()
     assert [each.text for each in security.tokens] == [keys.token.read_text().split()[0]]
+
+
+def test_every_flag_of_a_policy_reaches_its_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Path, device and every folder of the list arrive, without blanks, at what loads policies."""
+    wishes: list[tuple[object, ...]] = []
+
+    def store(loader: object, *wish: object) -> PolicyStore:
+        wishes.append(wish)
+        return PolicyStore.of(load_policy("builtin:scripted"))
+
+    monkeypatch.setattr("segue.server.store.PolicyStore", store)
+    monkeypatch.setattr("segue.server.lifecycle.run_until_signalled", lambda server, ready: 0)
+    monkeypatch.setattr("segue.server.lifecycle.PolicyServer", lambda config, policies: None)
+    argv = ["--policy.path=builtin:scripted", "--policy.device=cuda:1", "--policy.roots=/a, /b/c,"]
+    assert build.serve(load_serve(argv).config, lambda ready: None) == 0
+    assert wishes == [(["builtin:scripted"], "cuda:1", [Path("/a"), Path("/b/c")])]
 
 
 def test_the_environment_brings_the_token_to_both_ends(

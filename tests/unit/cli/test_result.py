@@ -34,7 +34,7 @@ def test_what_was_not_counted_is_left_out() -> None:
 def test_every_early_end_is_a_sentence(reason: ExitReason) -> None:
     """No end is told by its bare name, and each says when it came."""
     text = end_sentence(Outcome(130, reason.value, "", summary(ticks=1000, tick_hz=100.0), None), CONFIG)
-    assert text.endswith("after 10.0 s")
+    assert "after 10.0 s" in text
     assert text.split()[0] != reason.value
     assert len(text.split()) >= 5
 

@@ -55,7 +55,7 @@ def test_nobody_listening_is_noticed_before_the_timeout() -> None:
         (Code.UNAVAILABLE, LinkEvent.FAILED),
         (Code.FAILED_PRECONDITION, LinkEvent.STALE),
         (Code.UNAUTHENTICATED, LinkEvent.REFUSED),
-        (Code.UNIMPLEMENTED, LinkEvent.REFUSED),
+        (Code.UNIMPLEMENTED, LinkEvent.FAILED),
         (Code.INTERNAL, None),
         (Code.RESOURCE_EXHAUSTED, None),
         (Code.ABORTED, None),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import math
 import sys
 import time
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from segue.client.commands import (
+    FORMAT,
     CommandLogHeader,
     CommandRow,
     header_line,
@@ -22,7 +24,7 @@ from segue.core.executor import ChunkExecutor
 from segue.core.facts import ExecutorConfig
 from segue.core.specs import ActionSpec, Dimension, Kind
 from segue.core.types import Observation
-from segue.core.watchdog import SafetyLevel
+from segue.core.watchdog import SafetyConfig, SafetyLevel
 from segue.errors import ConfigError
 
 DIMENSIONS = (
@@ -30,8 +32,8 @@ DIMENSIONS = (
     Dimension("wheel", "rad/s", Kind.VELOCITY),
 )
 HEADER = CommandLogHeader(100.0, 10.0, 0.2, 0.3, 4.0, DIMENSIONS)
-ROW = CommandRow(20, SafetyLevel.RUN, 1, 4, 10, 1_000, 7, np.array([0.1, -2.5e-300]))
-BARE = CommandRow(30, SafetyLevel.HOLD, 2, None, None, 1_000, 0, np.array([1.0, 0.0]))
+ROW = CommandRow(3, 20, SafetyLevel.RUN, 1, 4, 10, 1_000, 7, np.array([0.1, -2.5e-300]))
+BARE = CommandRow(4, 30, SafetyLevel.HOLD, 2, None, None, 1_000, 0, np.array([1.0, 0.0]))
 
 
 def _written(path: Path, *rows: CommandRow) -> Path:
@@ -58,15 +60,15 @@ def test_the_text_is_a_table_with_names(tmp_path: Path) -> None:
     """The second line names the columns, and each row is one line of as many cells."""
     lines = _written(tmp_path / "log.csv", ROW).read_text().splitlines()
     assert lines[0].startswith("# {")
-    assert lines[1] == "t_ns,level,epoch,step,captured_ns,age_limit_ns,left,shoulder_pan,wheel"
-    assert lines[2] == "20,RUN,1,4,10,1000,7,0.1,-2.5e-300"
+    assert lines[1] == "tick,t_ns,level,epoch,step,captured_ns,age_limit_ns,left,shoulder_pan,wheel"
+    assert lines[2] == "3,20,RUN,1,4,10,1000,7,0.1,-2.5e-300"
 
 
 @given(st.lists(st.floats(allow_nan=False), min_size=2, max_size=2))
 def test_numbers_come_back_exactly(values: list[float]) -> None:
     """Every number is read back as the same double."""
-    row = CommandRow(1, SafetyLevel.RUN, 1, None, None, 1, 0, np.array(values))
-    cells = row_line(row).decode().rstrip("\n").split(",")[7:]
+    row = CommandRow(0, 1, SafetyLevel.RUN, 1, None, None, 1, 0, np.array(values))
+    cells = row_line(row).decode().rstrip("\n").split(",")[8:]
     assert [float(cell) for cell in cells] == values
 
 
@@ -91,6 +93,23 @@ def test_what_is_no_log_is_refused(tmp_path: Path, text: str) -> None:
         read_commands(path)
 
 
+def test_a_log_of_another_version_is_refused(tmp_path: Path) -> None:
+    """A log of another format is refused by its number and by the one that is read, whatever else it says."""
+    path = tmp_path / "log.csv"
+    for header in ({**json.loads(header_line(HEADER).splitlines()[0][2:]), "format": 1}, {"format": 1}):
+        path.write_text(f"# {json.dumps(header)}\n")
+        with pytest.raises(
+            ConfigError, match=rf"log\.csv: .*format 1, this version of Segue reads {FORMAT}$"
+        ):
+            read_commands(path)
+
+
+def test_the_header_of_a_run_says_its_ramps_in_seconds() -> None:
+    """A header is made of a run's rates and safety, whose nanoseconds become seconds."""
+    safety = SafetyConfig(hold_ramp_ns=200_000_000, resume_ramp_ns=300_000_000, park_ns=4_000_000_000)
+    assert CommandLogHeader.of(100.0, 10.0, safety, DIMENSIONS) == HEADER
+
+
 def test_a_damaged_row_is_refused(tmp_path: Path) -> None:
     """A whole line that is no row is refused: only a cut end is forgiven."""
     path = _written(tmp_path / "log.csv", ROW)
@@ -102,8 +121,10 @@ def test_a_damaged_row_is_refused(tmp_path: Path) -> None:
 def test_a_row_says_what_the_tick_did() -> None:
     """The row of a tick has its command and level, and no step where none began."""
     executor = ChunkExecutor(ExecutorConfig(ActionSpec(DIMENSIONS), 10.0, 100.0, 50), np.array([5.0, 0.0]))
-    tick = executor.tick(70, Observation(0, 70, np.array([5.0, 0.0]), np.zeros(0)))
-    row = row_of(executor, tick, 70)
+    for number, now_ns in enumerate((60, 70)):
+        tick = executor.tick(now_ns, Observation(0, now_ns, np.array([5.0, 0.0]), np.zeros(0)))
+        row = row_of(executor, tick, now_ns)
+        assert row.tick == number
     assert (row.t_ns, row.level, row.epoch, row.left) == (70, SafetyLevel.RUN, 1, 0)
     assert (row.step, row.captured_ns) == (None, None)
     assert row.age_limit_ns == executor.age_limit_ns
@@ -112,7 +133,9 @@ def test_a_row_says_what_the_tick_did() -> None:
 
 def test_a_row_costs_microseconds() -> None:
     """A row of six joints is made into text in some microseconds, next to nothing of a tick."""
-    row = CommandRow(2**60, SafetyLevel.RUN, 1, 4, 2**60, 10**9, 7, np.random.default_rng(0).normal(size=6))
+    row = CommandRow(
+        10**6, 2**60, SafetyLevel.RUN, 1, 4, 2**60, 10**9, 7, np.random.default_rng(0).normal(size=6)
+    )
     took = []
     for _ in range(20):
         began = time.perf_counter()

@@ -37,18 +37,18 @@ def test_the_first_chunk_is_a_change_of_state() -> None:
     """Waiting and what ends it are a line each, so that a healthy run is seen to run."""
     line = StatusLine(refreshed=False)
     shown = [line.text(at(k * 0.1, "WAITING" if k < 5 or k % 3 else "RUN")) for k in range(30)]
-    assert [text.split()[2] for text in shown if text] == ["WAITING", "RUN"]
+    assert [line.text.split()[2] for line in shown if line] == ["WAITING", "RUN"]
 
 
 @pytest.mark.parametrize(
     ("level", "why", "chunks", "ends_with"),
     [
         ("RUN", "fine", 3, "all is well"),
-        ("RUN", "resumed", 3, "went on with a fresh chunk"),
+        ("RUN", "resumed", 3, "goes on with a fresh chunk"),
         ("WAITING", "started", 0, "for the first chunk"),
         ("WAITING", "fine", 3, "for the next chunk"),
-        ("WAITING", "request_failed", 3, "no answer to the last request: deadline"),
-        ("HOLD", "link_lost", 3, "the server does not answer: deadline"),
+        ("WAITING", "request_failed", 3, "a request failed: deadline"),
+        ("HOLD", "link_lost", 3, "no server: deadline"),
     ],
 )
 def test_why_is_always_said(level: str, why: str, chunks: int, ends_with: str) -> None:
@@ -68,3 +68,17 @@ def test_the_pauses_of_sync_are_no_change_of_state() -> None:
     line = StatusLine(refreshed=False)
     shown = [line.text(at(k * 0.1, "WAITING" if k % 3 else "RUN")) for k in range(30)]
     assert sum(text is not None for text in shown) == 1
+
+
+def test_a_run_that_goes_on_is_simply_well() -> None:
+    """What brought a run back is news for one line; refreshed later, all is well."""
+    line = StatusLine(refreshed=True)
+    back = Status(1.0, "RUN", 20, 4, 7, "resumed")
+    first = line.text(back)
+    later = line.text(Status(2.0, "RUN", 20, 4, 7, "resumed"))
+    assert first is not None
+    assert later is not None
+    assert (first.is_change, later.is_change) == (True, False)
+    assert first.text.endswith("goes on with a fresh chunk")
+    assert later.text.endswith("all is well")
+    assert len(later.text) < 80

@@ -88,11 +88,11 @@ def test_the_table_of_moves() -> None:
         (DRY, LOST_NOW, HOLD, Cause.LINK_LOST),
         (WAITING, LOST_NOW, HOLD, Cause.LINK_LOST),
         (FINE, {"other_policy": "x"}, HOLD, Cause.OTHER_POLICY),
-        (FINE, {"stop": True}, HOLD, Cause.STOP_ASKED),
+        (FINE, {"stop": Cause.STOP_ASKED}, HOLD, Cause.STOP_ASKED),
         (FINE, {"bad_chunks": BAD_CHUNKS_LIMIT - 1}, RUN, Cause.FINE),
         (FINE, {"bad_chunks": BAD_CHUNKS_LIMIT}, FAULT, Cause.BAD_CHUNKS),
         (FINE, {"robot": "servo 3"}, FAULT, Cause.ROBOT),
-        (DRY, {"robot": "servo 3", "stop": True, "camera": "x", **LOST_NOW}, FAULT, Cause.ROBOT),
+        (DRY, {"robot": "servo 3", "stop": Cause.STOP_ASKED, "camera": "x", **LOST_NOW}, FAULT, Cause.ROBOT),
     ],
 )
 def test_what_the_facts_demand(
@@ -185,7 +185,7 @@ def test_hold_becomes_park_after_the_grace() -> None:
 @pytest.mark.parametrize("stopped_at", [RUN, DEGRADED, STARVED])
 def test_a_stop_holds_then_parks_as_soon_as_the_ramp_is_over(stopped_at: SafetyLevel) -> None:
     """An orderly stop goes through HOLD, for the 200 ms of its ramp, to PARK."""
-    watchdog, stop = at_level(stopped_at), Troubles(stop=True)
+    watchdog, stop = at_level(stopped_at), Troubles(stop=Cause.STOP_ASKED)
     assert watchdog.update(FINE, stop, NOW) == LevelChange(stopped_at, HOLD, Cause.STOP_ASKED)
     assert watchdog.update(WAITING, stop, NOW + 200 * MS - 1) is None
     assert watchdog.update(WAITING, stop, NOW + 200 * MS) == LevelChange(HOLD, PARK, Cause.STOP_ASKED)
@@ -198,7 +198,7 @@ def test_a_fault_is_latched_from_rest_too(level: SafetyLevel) -> None:
     watchdog = at_level(level)
     assert watchdog.update(FINE, Troubles(robot="servo 3"), NOW + 11 * SECOND).after is FAULT
     assert watchdog.update(FINE, Troubles(), NOW + 12 * SECOND) is None
-    assert watchdog.update(WAITING, Troubles(stop=True), NOW + 99 * SECOND) is None
+    assert watchdog.update(WAITING, Troubles(stop=Cause.STOP_ASKED), NOW + 99 * SECOND) is None
     assert watchdog.level is FAULT
 
 

@@ -167,6 +167,18 @@ def test_clients_cannot_have_any_number_of_policies_loaded(folder: Folder) -> No
     assert folder.store.resolve("p0").name == "p0"
 
 
+def test_those_that_are_still_to_be_loaded_count_as_well(folder: Folder) -> None:
+    """As many as the bound may be named before any of them is loaded; the next is refused, then and later."""
+    for k in range(MAX_NAMED + 1):
+        (folder.root / f"p{k}.safetensors").write_bytes(b"x")
+    for k in range(MAX_NAMED):
+        assert folder.reason(f"p{k}") is Reason.NOT_READY
+    assert folder.reason(f"p{MAX_NAMED}") is Reason.FULL
+    assert folder.reason("p0") is Reason.NOT_READY
+    assert [folder.store.load_one() for _ in range(MAX_NAMED + 1)] == ["p0", "p1", "p2", "p3", None]
+    assert folder.reason(f"p{MAX_NAMED}") is Reason.FULL
+
+
 def test_a_root_that_is_no_folder_stops_the_start(tmp_path: Path) -> None:
     """A root that does not exist is refused by its key when the server starts."""
     store = PolicyStore(lambda path, device: ToyPolicy(), ["toy"], "cpu", [tmp_path / "nowhere"])

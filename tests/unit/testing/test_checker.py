@@ -15,7 +15,7 @@ from segue.core.specs import Dimension, Kind
 from segue.core.types import FloatArray, Strategy
 from segue.core.watchdog import SafetyLevel
 from segue.policies.registry import load_policy
-from segue.testing.checker import Rule, assert_clean, check_commands
+from segue.testing.checker import Rule, assert_clean, check_commands, missing_rows
 from segue.testing.robots import FakeRobot
 from segue.testing.simlink import LinkModel, Partition
 from segue.testing.simserver import ServiceTime, SimServer
@@ -50,6 +50,10 @@ class Log:
         rows[index] = replace(rows[index], **values)  # type: ignore[arg-type]
         return Log(self.header, rows)
 
+    def without(self, index: int, count: int = 10) -> Log:
+        """Returns the log without `count` rows from `index` on."""
+        return Log(self.header, [*self.rows[:index], *self.rows[index + count :]])
+
     def shifted(self, index: int, by: FloatArray, count: int | None = None) -> Log:
         """Returns the log with `by` added to `count` commands from `index` on, or to all of them."""
         rows = list(self.rows)
@@ -76,8 +80,8 @@ def _recorded(made: SimClient) -> list[CommandRow]:
 def _header(made: SimClient) -> CommandLogHeader:
     assert made.executor is not None
     config = made.executor.config
-    ramps = (config.safety.hold_ramp_ns / S, config.safety.resume_ramp_ns / S, config.safety.park_ns / S)
-    return CommandLogHeader(config.control_hz, config.action_hz, *ramps, config.action.dimensions)
+    dimensions = config.action.dimensions
+    return CommandLogHeader.of(config.control_hz, config.action_hz, config.safety, dimensions)
 
 
 def _server(rate: str = "@10") -> SimServer:
@@ -377,7 +381,7 @@ def test_motion_in_a_fault_is_seen(faulted: Log) -> None:
     """In FAULT nothing moves after the ramp."""
     rows = [*faulted.rows]
     for _ in range(30):  # the run ends when the arm has come to rest; the fault would last
-        rows.append(replace(rows[-1], t_ns=rows[-1].t_ns + TICK))
+        rows.append(replace(rows[-1], tick=rows[-1].tick + 1, t_ns=rows[-1].t_ns + TICK))
     longer = Log(faulted.header, rows)
     assert longer.rules() == set()
     assert longer.shifted(len(rows) - 3, _joint(0.001)).rules() == {Rule.REST}
@@ -433,11 +437,85 @@ def test_a_tick_off_the_grid_is_seen(log: Log) -> None:
     assert Log(log.header, [*log.rows[:-300], *later]).rules() == set()
 
 
+def test_ticks_that_do_not_count_up_are_seen(log: Log) -> None:
+    """A tick number that comes again is reported, and so is one that comes before its time."""
+    assert log.but(150, tick=log.rows[149].tick).rules() == {Rule.GRID}
+    early = [replace(row, tick=row.tick + 1) for row in log.rows[150:]]
+    assert Log(log.header, [*log.rows[:150], *early]).rules() == {Rule.GRID}
+
+
 def test_a_period_that_is_no_whole_number_is_no_fault() -> None:
     """At 30 Hz an hour of ticks, each rounded to a nanosecond, is on the grid."""
-    rows = [replace(_row(0, 0.0), t_ns=round(i * S / 30)) for i in range(30 * 3600)]
+    rows = [replace(_row(i, 0.0), t_ns=round(i * S / 30)) for i in range(30 * 3600)]
     header = replace(_small(Kind.POSITION, rows=rows).header, control_hz=30.0)
     assert check_commands(rows, header) == []
+
+
+# --- rows that are missing ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("which", ["log", "faulted"])
+def test_rows_that_were_lost_break_no_rule(which: str, request: pytest.FixtureRequest) -> None:
+    """A clean log from which any ten rows were lost, even its first, is clean and says how many they are."""
+    whole: Log = request.getfixturevalue(which)
+    for at in range(0, len(whole.rows) - 10, 23):
+        rest = whole.without(at)
+        assert rest.rules() == set(), f"without rows {at} to {at + 9}"
+        assert missing_rows(rest.rows) == 10
+    assert missing_rows(whole.rows) == missing_rows([]) == 0
+
+
+def test_many_gaps_break_no_rule(log: Log) -> None:
+    """A clean log that keeps only some rows of each hundred is clean, whichever they are."""
+    for kept in (1, 2, 37):
+        rows = [row for row in log.rows if row.tick % 100 < kept]
+        assert Log(log.header, rows).rules() == set()
+
+
+def test_a_jump_across_a_gap_is_seen(log: Log) -> None:
+    """Across ten missing ticks a command may change eleven times as much as in one, not more."""
+    at = log.first(_began, 200) + 3
+    reach = log.header.dimensions[0].max_speed / 100.0
+    gapped = Log(log.header, log.without(at).rows[: at + 1])
+    before, after = gapped.rows[at - 1].command[0], gapped.rows[at].command[0]
+    for share, rules in ((11.0, set()), (11.01, {Rule.SPEED})):
+        moved = gapped.shifted(at, _joint(before + share * reach - after), 1)
+        assert moved.rules() == rules
+
+
+def test_motion_soon_after_a_gap_is_seen(log: Log) -> None:
+    """What moves in a hold is reported as soon as no ramp can be under way that began in the gap."""
+    held = log.first(_at(SafetyLevel.HOLD)) + 30
+    resumed = log.first(lambda row: row.level < SafetyLevel.HOLD, held) - 10
+    gapped = log.without(held)
+    for after, rules in ((19, set()), (20, {Rule.REST})):
+        at = held + after
+        assert gapped.shifted(at, _joint(0.001), resumed - at).rules() == rules
+
+
+def test_parking_off_the_line_after_a_gap_is_seen(log: Log) -> None:
+    """Where rows of the parking are missing, the rest of it has to be straight all the same."""
+    gapped = log.without(log.first(_at(SafetyLevel.PARK)) + 20)
+    middle = gapped.first(_at(SafetyLevel.PARK)) + 60
+    assert gapped.shifted(middle, _joint(0.01), 1).rules() == {Rule.REST}
+
+
+def test_what_is_older_than_a_hold_is_seen_across_a_gap(log: Log) -> None:
+    """An action from before the last row before the gap in which a hold began is reported."""
+    held = log.first(_at(SafetyLevel.HOLD))
+    gapped = log.without(held - 5)
+    resumed = gapped.first(_began, held)
+    last_ns = gapped.rows[held - 6].t_ns
+    assert gapped.but(resumed, captured_ns=last_ns).rules() == set()
+    assert gapped.but(resumed, captured_ns=last_ns - 1).rules() == {Rule.EPOCH}
+
+
+def test_a_fault_that_is_left_in_a_gap_is_seen(faulted: Log) -> None:
+    """HOLD after FAULT is reported, however many rows are missing in between."""
+    last = len(faulted.rows) - 1
+    left = faulted.but(last, level=SafetyLevel.HOLD).without(last - 10)
+    assert left.rows[last - 11].level is SafetyLevel.FAULT
+    assert Rule.LEVELS in left.rules()
 
 
 # --- how it says so -----------------------------------------------------------------------------
@@ -449,6 +527,16 @@ def test_a_dirty_log_fails_with_counts_and_sentences(log: Log) -> None:
     spoilt = log.but(at, age_limit_ns=0)
     with pytest.raises(AssertionError, match=r"age 1x\n  age at \d+: step \d+ begins [\d.]+ ms old, limit 0"):
         assert_clean(spoilt.rows, spoilt.header)
+
+
+def test_a_dirty_log_with_gaps_says_so(log: Log) -> None:
+    """The failure says how many rows are missing beside those that were judged."""
+    gapped = log.without(150)
+    at = gapped.first(_began, 200)
+    with pytest.raises(
+        AssertionError, match=rf"in {len(gapped.rows)} commands \(10 more are missing\): age 1x"
+    ):
+        assert_clean(gapped.but(at, age_limit_ns=0).rows, log.header)
 
 
 def test_an_empty_log_proves_nothing(log: Log) -> None:
@@ -467,4 +555,4 @@ def _row(tick: int, value: float, step: int | None = None) -> CommandRow:
     now_ns = (tick + 1) * TICK
     captured = None if step is None else now_ns
     level = SafetyLevel.RUN
-    return CommandRow(now_ns, level, 1, step, captured, S, 0, np.array([value]))
+    return CommandRow(tick, now_ns, level, 1, step, captured, S, 0, np.array([value]))

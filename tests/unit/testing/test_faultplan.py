@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from segue.testing.faultplan import ENDINGS, MINUTE_S, Kind, draw
+from segue.testing.faultplan import ENDINGS, MINUTE_S, FaultKind, draw
 
 PLANS = [draw(seed) for seed in range(400)]
 
@@ -24,7 +24,7 @@ def test_every_plan_holds_five_faults_within_its_minute() -> None:
 def test_every_kind_of_fault_and_setting_occurs() -> None:
     """Every kind of fault is drawn again and again, and so is every strategy at every rate."""
     kinds = Counter(fault.kind for plan in PLANS for fault in plan.faults)
-    assert set(kinds) == set(Kind)
+    assert set(kinds) == set(FaultKind)
     settings = Counter((p.setting.rule.strategy, p.setting.action_hz) for p in PLANS)
     assert len(settings) == 9
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import socket
@@ -10,8 +11,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+import segue.testing.proxy
 from segue.testing.netfaults import Change, NetFault, Schedule
 from segue.testing.proxy import FaultProxy
+from segue.testing.relay import Relay
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -99,6 +102,11 @@ def _echoed(client: socket.socket, data: bytes = b"hello") -> float:
     return time.perf_counter() - began
 
 
+def _soonest(client: socket.socket) -> float:
+    """Returns the shortest of five echoes, s: a busy machine is not that late five times."""
+    return min(_echoed(client) for _ in range(5))
+
+
 def _silent(client: socket.socket, seconds: float) -> bool:
     client.settimeout(seconds)
     try:
@@ -132,11 +140,11 @@ def test_a_delay_is_added_each_way(proxy: FaultProxy) -> None:
         proxy.delay(0, down=False)
         one = _echoed(client)
         proxy.delay(0)
-        none = _echoed(client)
+        none = _soonest(client)
     _say(f"60 ms each way: {both * 1e3:.1f}; down alone: {one * 1e3:.1f}; none: {none * 1e3:.1f} ms")
     assert 0.12 <= both < 0.6
     assert 0.06 <= one < 0.5
-    assert none < 0.1
+    assert none < 0.06
 
 
 def test_jitter_varies_and_keeps_the_order(proxy: FaultProxy) -> None:
@@ -270,7 +278,8 @@ def test_an_absent_server_is_a_reset(echo: Echo) -> None:
         target = "{}:{}".format(*unused.getsockname())
     with FaultProxy(target) as proxy:
         for _ in range(2):
-            with _client(proxy) as client, pytest.raises(ConnectionResetError):
+            # The reset may come before the client has done with connecting.
+            with pytest.raises(ConnectionResetError), _client(proxy) as client:
                 client.recv(1)
 
 
@@ -320,7 +329,7 @@ def test_a_schedule_is_carried_out_in_time(proxy: FaultProxy) -> None:
     assert 0.25 <= reset_s < 2.0
     assert 0.45 <= ended_s < 3.0
     with _client(proxy) as client:
-        assert _echoed(client) < 0.1
+        assert _soonest(client) < 0.2
 
 
 def test_a_drawn_schedule_leaves_the_proxy_well(proxy: FaultProxy) -> None:
@@ -329,7 +338,7 @@ def test_a_drawn_schedule_leaves_the_proxy_well(proxy: FaultProxy) -> None:
     proxy.play(schedule)
     _until(lambda: proxy.counts.faults.total() == len(schedule.changes), "the schedule is over")
     with _client(proxy) as client:
-        assert _echoed(client) < 0.2
+        assert _soonest(client) < 0.2
 
 
 def test_changes_may_come_from_many_threads(proxy: FaultProxy) -> None:
@@ -351,6 +360,25 @@ def test_changes_may_come_from_many_threads(proxy: FaultProxy) -> None:
     assert proxy.counts.faults[NetFault.RESET] == 160
     with _client(proxy) as client:
         _echoed(client)
+
+
+@pytest.mark.parametrize("error", [OSError("told to fail"), None])
+def test_a_proxy_that_cannot_start_says_so(
+    error: OSError | None, echo: Echo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A proxy whose door does not open, or not in time, raises at its start and leaves no thread behind."""
+
+    async def fail(relay: Relay) -> None:
+        if error is not None:
+            raise error
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(Relay, "open", fail)
+    monkeypatch.setattr(segue.testing.proxy, "ANSWER_TIMEOUT_S", 0.2)
+    threads = threading.active_count()
+    with pytest.raises(type(error) if error else TimeoutError, match="told to fail" if error else None):
+        FaultProxy(echo.address).start()
+    _until(lambda: threading.active_count() <= threads, "its thread is gone")
 
 
 def _sockets() -> int:
