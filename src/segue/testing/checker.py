@@ -89,11 +89,9 @@ class _Log:
 
     Attributes:
         tick, t, level, epoch, limit: shape (N,), as in `CommandRow`.
-        gap: shape (N,), whether rows are missing right before this one.
         begins: shape (K,), the rows on which a step begins.
         step, captured: shape (K,), of those rows.
         command: shape (N, A).
-        change: shape (N, A), command minus that of the row before; zero in the first row.
     """
 
     header: CommandLogHeader
@@ -102,12 +100,10 @@ class _Log:
     level: IntArray
     epoch: IntArray
     limit: IntArray
-    gap: BoolArray
     begins: IntArray
     step: IntArray
     captured: IntArray
     command: FloatArray
-    change: FloatArray
 
     @classmethod
     def of(cls, rows: Sequence[CommandRow], header: CommandLogHeader) -> _Log:
@@ -116,10 +112,18 @@ class _Log:
         begins, step, captured = np.array(begun, dtype=np.int64).reshape(-1, 3).T
         plain = [(r.tick, r.t_ns, r.level, r.epoch, r.age_limit_ns) for r in rows]
         tick, t, level, epoch, limit = np.array(plain, dtype=np.int64).T
-        gap = np.diff(tick, prepend=-1) > 1
         command = np.array([r.command for r in rows], dtype=np.float64)
-        change = np.diff(command, axis=0, prepend=command[:1])
-        return cls(header, tick, t, level, epoch, limit, gap, begins, step, captured, command, change)
+        return cls(header, tick, t, level, epoch, limit, begins, step, captured, command)
+
+    @property
+    def gap(self) -> BoolArray:
+        """Whether rows are missing right before this one, shape (N,)."""
+        return np.asarray(np.diff(self.tick, prepend=-1) > 1)
+
+    @property
+    def change(self) -> FloatArray:
+        """The command minus that of the row before, shape (N, A); zero in the first row."""
+        return np.diff(self.command, axis=0, prepend=self.command[:1])
 
     def ticks(self, seconds: float) -> int:
         """Returns how many ticks a ramp of `seconds` lasts, one at least."""
