@@ -1,6 +1,6 @@
 # Segue. Two commands do everything on a fresh machine with Python >= 3.11 and make:
 #   make demo    sets up the environment and runs the main job
-#   make test    sets up the environment and runs all tests
+#   make test    sets up the environment and runs the tests; `make faults` tries every fault on real processes
 # Nothing outside this folder is changed, except that root gets missing system packages installed.
 
 VENV   ?= .venv

@@ -23,6 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
+from segue.server.traffic import MAX_CALLS_PER_ROBOT
 from segue.testing.checker import check_commands
 from segue.testing.proxy import FaultProxy
 from tests.processes import Arm, Server, Spawned
@@ -35,14 +36,17 @@ MOST_GROWN_KB = 8_000
 MOST_GROWN_SHARE = 0.10
 MOST_GROWN_COUNT = 3
 WARM_SHARE = 1 / 4
+# The server's threads beside those for robots' calls: health, refusals, and its own.
+SPARE = 20
 
 
 @dataclass
 class Vitals:
-    """The samples of one process: resident kB, threads, descriptors."""
+    """The samples of one process: resident kB, threads, descriptors; `pool` is the most threads for calls."""
 
     name: str
     pid: int
+    pool: int = 0
     samples: list[tuple[int, int, int]] = field(default_factory=list)
 
     def sample(self) -> None:
@@ -59,7 +63,9 @@ class Vitals:
         """Returns one line, and whether all three stayed flat between the warm-up and the end."""
         warm = self._median(WARM_SHARE, WARM_SHARE + 0.1)
         last = self._median(0.9, 1.0)
-        limits = (max(MOST_GROWN_KB, MOST_GROWN_SHARE * warm[0]), MOST_GROWN_COUNT, MOST_GROWN_COUNT)
+        # A pool of threads fills up with the first crowd that comes, and stays.
+        threads = max(MOST_GROWN_COUNT, self.pool - warm[1])
+        limits = (max(MOST_GROWN_KB, MOST_GROWN_SHARE * warm[0]), threads, MOST_GROWN_COUNT)
         flat = all(b - a <= most for a, b, most in zip(warm, last, limits, strict=True))
         cells = [
             f"{a:.0f} → {b:.0f} {unit}"
@@ -150,7 +156,7 @@ def soak(minutes: float, count: int, folder: Path, seed: int) -> int:
         for arm in arms:
             arm.moving(3)
         world = World(server, arms, proxies, np.random.default_rng(seed))
-        vitals = [Vitals("server", server.pid)]
+        vitals = [Vitals("server", server.pid, pool=count * MAX_CALLS_PER_ROBOT + SPARE)]
         for arm in arms:
             vitals += [Vitals(f"{arm.folder.name} link", arm.pid)]
             vitals += [Vitals(f"{arm.folder.name} control", arm.control_pid())]

@@ -65,6 +65,12 @@ def test_a_run_of_five_seconds_moves_the_arm_and_never_starves(
     assert summary["round_trip_ms"]["p50"] >= 50
     assert arm.chunks() == summary["chunks"]
     moved = commands(arm)
+    logged = arm.commands()[1]
+    # What is judged afterwards is what the robot really got, tick for tick.
+    np.testing.assert_array_equal(moved[:, 0], [row.t_ns for row in logged][: len(moved)])
+    np.testing.assert_allclose(
+        moved[:, 1:], [row.command for row in logged][: len(moved)], rtol=1e-4, atol=1e-4
+    )
     assert np.ptp(moved[:, 1]) > 10  # degrees of the shoulder
     assert at_rest(moved)
     assert (arm.folder / "run" / "front.mjpeg").read_bytes()[:2] == b"\xff\xd8"

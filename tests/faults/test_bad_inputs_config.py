@@ -126,17 +126,17 @@ print(load_run(sys.argv[1:]).config.job.task, resource.getrusage(resource.RUSAGE
 
 
 @pytest.mark.slow
-def test_a_file_of_a_megabyte_is_bounded(tmp_path: Path) -> None:
-    """The largest file that is read costs at most a minute and 400 MiB."""
+def test_the_largest_file_is_bounded(tmp_path: Path) -> None:
+    """The largest file that is read costs at most some seconds and 150 MiB in all."""
     path = tmp_path / "config.yaml"
-    path.write_text("robot: {type: fake}\n" + "task: a\n" * 130_000)
+    path.write_text("robot: {type: fake}\n" + "task: a\n" * 16_000)
     done = subprocess.run(
         [sys.executable, "-c", LOAD_AND_TELL, f"--config_path={path}"],
         capture_output=True, text=True, timeout=60, check=True,
     )  # fmt: skip
     task, mebibytes = done.stdout.split()
     assert task == "a"
-    assert int(mebibytes) < 400
+    assert int(mebibytes) < 150
 
 
 @pytest.mark.e2e
