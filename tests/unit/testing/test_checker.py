@@ -439,7 +439,8 @@ def test_a_tick_off_the_grid_is_seen(log: Log) -> None:
 
 def test_ticks_that_do_not_count_up_are_seen(log: Log) -> None:
     """A tick number that comes again is reported, and so is one that comes before its time."""
-    assert log.but(150, tick=log.rows[149].tick).rules() == {Rule.GRID}
+    again = log.but(150, tick=log.rows[149].tick)
+    assert Log(log.header, again.rows[:151]).rules() == {Rule.GRID}
     early = [replace(row, tick=row.tick + 1) for row in log.rows[150:]]
     assert Log(log.header, [*log.rows[:150], *early]).rules() == {Rule.GRID}
 
@@ -470,6 +471,30 @@ def test_many_gaps_break_no_rule(log: Log) -> None:
     for kept in (1, 2, 37):
         rows = [row for row in log.rows if row.tick % 100 < kept]
         assert Log(log.header, rows).rules() == set()
+
+
+def test_a_whole_hold_may_be_missing(log: Log) -> None:
+    """A log that goes from RUN to PARK across a gap, or begins in PARK after one, breaks no rule."""
+    held, parked = (log.first(_at(level), 1000) for level in (SafetyLevel.HOLD, SafetyLevel.PARK))
+    assert log.without(held, parked - held).rules() == set()
+    assert Log(log.header, log.rows[parked + 5 :]).rules() == set()
+
+
+def test_a_step_that_began_in_a_gap_may_go_on() -> None:
+    """A step whose beginning is missing may last as long as if it had begun just then, and no longer."""
+    for last, rules in ((14, set()), (15, {Rule.HELD})):
+        rows = [_row(i, 0.01 * min(i, last)) for i in range(30)]
+        made = _small(Kind.POSITION, rows=rows).without(1, 4)
+        assert Log(replace(made.header, resume_ramp_s=0.01), made.rows).rules() == rules
+
+
+def test_a_position_held_back_in_a_gap_may_be_finished() -> None:
+    """Where the way just before is missing, the speed limit may have held the position back in it."""
+    values = [0.0, 0.0, 0.0, 0.1, 0.15, 0.15]
+    made = _small(Kind.POSITION, max_speed=10.0, rows=[_row(i, value) for i, value in enumerate(values)])
+    one_tick_steps = replace(made.header, action_hz=100.0, resume_ramp_s=0.01)
+    assert Log(one_tick_steps, made.rows).rules() == {Rule.HELD}
+    assert Log(one_tick_steps, made.without(1, 2).rows).rules() == set()
 
 
 def test_a_jump_across_a_gap_is_seen(log: Log) -> None:

@@ -20,6 +20,7 @@ from segue.core.types import (
     Strategy,
 )
 from segue.wire.records import RequestContext
+from segue.wire.specs_codec import MAX_INFERENCE_NS
 
 counts = st.integers(0, 2**40)
 names = st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1, max_size=12)
@@ -59,7 +60,7 @@ policy_specs = st.builds(
     model_action_dim=st.integers(0, 50),
     history_steps=st.integers(0, 9),
     rtc_modes=st.sampled_from([(), ("guided",), ("guided", "trained")]),
-    warm_inference_ns=counts,
+    warm_inference_ns=st.integers(0, MAX_INFERENCE_NS),
     policy_hash=names,
 )
 guidances = st.builds(
