@@ -247,11 +247,12 @@ def oldest_action_ns(rule: RequestRule, action_hz: float, inference_ns: int, ble
 
     A chunk is d steps old when it is merged, is used until the next is asked for, and for d
     steps more until that one is merged. Where chunks are blended an action is as old as the
-    oldest of them, which is the one that reached furthest: a whole chunk.
+    oldest of them, which is the one that reached furthest: a whole chunk, of which nothing was
+    skipped after a hold.
     """
-    if blends:
-        return int(rule.horizon * NS_PER_S / action_hz)
     d = delay_steps(action_hz, inference_ns)
+    if blends:
+        return int((d + rule.horizon) * NS_PER_S / action_hz)
     if rule.strategy is Strategy.SYNC:
         return int((d + (rule.kept_of_chunk() or rule.horizon)) * NS_PER_S / action_hz)
     # Of the first chunk after a start or a hold nothing is skipped, so it lasts longest.

@@ -88,6 +88,7 @@ def test_how_old_an_action_gets(rule: RequestRule, steps: int) -> None:
 def test_a_blended_action_is_as_old_as_the_chunk_that_reached_furthest() -> None:
     """Blending keeps the oldest observation of a row, so a limit below a whole chunk's length is refused."""
     rule = RequestRule(strategy=Strategy.ASYNC, horizon=50, threshold=1.0, min_execution_steps=10)
+    assert oldest_action_ns(rule, 30.0, 300 * NS_PER_MS, blends=True) == int(59 * NS_PER_S / 30)
     limit = SafetyConfig(max_action_age_ns=3 * NS_PER_S // 2)
     settle(run_plan(rule=rule, aggregate="latest_only", safety=limit), policy())
     with pytest.raises(ConfigError, match="max_action_age"):

@@ -490,7 +490,7 @@ def test_a_step_that_began_in_a_gap_may_go_on() -> None:
 
 def test_a_position_held_back_in_a_gap_may_be_finished() -> None:
     """Where the way just before is missing, the speed limit may have held the position back in it."""
-    values = [0.0, 0.0, 0.0, 0.1, 0.15, 0.15]
+    values = [0.0, 0.0, 0.0, 0.05, 0.1, 0.1]
     made = _small(Kind.POSITION, max_speed=10.0, rows=[_row(i, value) for i, value in enumerate(values)])
     one_tick_steps = replace(made.header, action_hz=100.0, resume_ramp_s=0.01)
     assert Log(one_tick_steps, made.rows).rules() == {Rule.HELD}
