@@ -24,7 +24,8 @@ from segue.client.commands import CommandLogHeader, CommandRow, read_commands
 WAIT_S = 60.0
 # The control process is started by the arm and must find this folder, too.
 ROOT = Path(__file__).parent.parent
-ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+PATHS = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": PATHS}
 
 
 def wait_until(condition: Callable[[], bool], what: str, timeout_s: float = WAIT_S) -> None:
