@@ -174,3 +174,15 @@ def test_a_camera_of_any_size_may_show_any() -> None:
     assert watched.wait_first(WAIT_S)
     camera.release()
     watched.stop()
+
+
+def test_a_camera_whose_pictures_are_old_has_failed() -> None:
+    """Frames with new numbers and a stamp that stands still are no living camera, however many come."""
+    stamp_ns = time.monotonic_ns() - NS_PER_S
+    camera = HandCamera(*(frame(number, stamp_ns) for number in range(5)))
+    watched = LatestFrame(camera, QUICK)
+    watched.start()
+    assert wait_until(lambda: "its newest picture is" in (watched.fault() or ""))
+    assert watched.latest() is None
+    camera.release()
+    watched.stop()

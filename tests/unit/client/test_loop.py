@@ -217,3 +217,16 @@ def test_a_position_that_is_not_observed_is_never_commanded(state: Dimension) ->
     spec = RobotSpec("r", ObservationSpec((state,)), ActionSpec((Dimension("a", "deg"),)))
     with pytest.raises(ConfigError, match=r"action a \[deg, position\] is not observed"):
         pose(spec, RobotState(np.array([45.0])))
+
+
+def test_whatever_a_driver_raises_the_arm_is_held_and_the_run_ends_as_a_robot_fault() -> None:
+    """An error that no driver promised is a fault of the robot: held, latched, and ended for that reason."""
+    world = World()
+
+    def read(now_ns: int) -> object:
+        raise OSError("the port is gone")
+
+    world.at(1.0, lambda: setattr(world.robot, "read", read))
+    ending = world.run()
+    assert ending.reason is ExitReason.ROBOT
+    assert "the port is gone" in ending.detail
