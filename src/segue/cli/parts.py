@@ -9,15 +9,15 @@ robot knows nothing of MuJoCo.
 from __future__ import annotations
 
 import os
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 
 from segue.cameras.base import Camera
+from segue.cli.camera_parts import camera_specs, fake_camera
 from segue.client.plan import RobotPart
-from segue.config.robot import CameraConfig, FakeCameraConfig, FakeRobotConfig, RobotConfig, SimSo101Config
+from segue.config.cameras import FakeCameraConfig
+from segue.config.robot import FakeRobotConfig, RobotConfig, SimSo101Config
 from segue.config.run import RunConfig
-from segue.core.specs import CameraSpec
 
 Parts = tuple[RobotPart, list[Camera]]
 
@@ -39,7 +39,7 @@ def _sim_so101(config: RunConfig) -> Parts:
 
     robot = config.robot
     assert isinstance(robot, SimSo101Config)
-    specs = _specs(robot.cameras) or CAMERAS
+    specs = camera_specs(robot.cameras) or CAMERAS
     fake = {name for name, each in robot.cameras.items() if isinstance(each, FakeCameraConfig)}
     belt = {key: value for key, value in asdict(robot.belt).items() if value is not None}
     if config.job.episodes is not None:
@@ -52,28 +52,16 @@ def _sim_so101(config: RunConfig) -> Parts:
         "scene": scene,
     }
     cameras = [
-        _fake_camera(spec) if spec.name in fake else SimCamera(spec, scene, BeltConfig(**belt))
+        fake_camera(spec) if spec.name in fake else SimCamera(spec, scene, BeltConfig(**belt))
         for spec in specs
     ]
     return RobotPart("segue.cli.factories:make_sim_so101", settings), cameras
 
 
-def _specs(cameras: Mapping[str, CameraConfig]) -> tuple[CameraSpec, ...]:
-    return tuple(
-        CameraSpec(name, height=each.height, width=each.width, fps=each.fps) for name, each in cameras.items()
-    )
-
-
 def _fake(config: RunConfig) -> Parts:
     # Without a file its commands would be kept in memory, for a test to read.
     part = RobotPart("segue.testing.robots:make_fake_robot", {"log": os.devnull})
-    return part, [_fake_camera(spec) for spec in _specs(config.robot.cameras)]
-
-
-def _fake_camera(spec: CameraSpec) -> Camera:
-    from segue.testing.cameras import FakeCamera
-
-    return FakeCamera(spec, seed=zlib.crc32(spec.name.encode()))
+    return part, [fake_camera(spec) for spec in camera_specs(config.robot.cameras)]
 
 
 _KINDS: Mapping[type[RobotConfig], Callable[[RunConfig], Parts]] = {

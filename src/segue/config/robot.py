@@ -14,47 +14,13 @@ from typing import Annotated, Literal
 
 import annotated_types as at
 
-from segue.config.constraints import Count, Hz, Pixels, Text
+from segue.config.cameras import CAMERAS, FAKE_ALONE, OF_THIS_HOST, SIM_CAMERAS, CameraConfig
+from segue.config.constraints import Count, Text
 from segue.config.schema import Help, Named
 
 Speed = Annotated[float, at.Interval(gt=0, le=0.5)]
 Swing = Annotated[float, at.Interval(ge=0, le=0.9)]
 Interval = Annotated[float, at.Interval(gt=0, le=60)]
-
-
-@dataclass(frozen=True, kw_only=True)
-class CameraConfig:
-    """A camera's pictures."""
-
-    width: Annotated[Pixels, Help("width of a picture, pixels")] = 640
-    height: Annotated[Pixels, Help("height of a picture, pixels")] = 480
-    fps: Annotated[Hz, Help("pictures per second")] = 30.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class SimCameraConfig(CameraConfig):
-    """A camera that a simulated robot hands out."""
-
-    type: Annotated[Literal["sim"], Help("kind of camera")] = "sim"
-
-
-@dataclass(frozen=True, kw_only=True)
-class FakeCameraConfig(CameraConfig):
-    """A camera that draws its pictures itself, for rehearsals."""
-
-    type: Annotated[Literal["fake"], Help("kind of camera")] = "fake"
-
-
-_OF_THIS_HOST = "cameras of this host are not supported yet"
-CAMERAS: Mapping[str, type[CameraConfig]] = MappingProxyType(
-    {"sim": SimCameraConfig, "fake": FakeCameraConfig}
-)
-_FAKE_ALONE = Named(
-    {"fake": FakeCameraConfig},
-    {"opencv": _OF_THIS_HOST, "sim": "this robot is not simulated and has no camera of its own"},
-)
-# What the simulation shows; named here again so that --help need not load it.
-SIM_CAMERAS = ("top", "front", "wrist")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +30,7 @@ class RobotConfig:
     id: Annotated[Text, Help("name of this robot, in records and at the server")] = "robot"
     cameras: Annotated[
         Mapping[str, CameraConfig],
-        Named(CAMERAS, {"opencv": _OF_THIS_HOST}),
+        Named(CAMERAS, {"opencv": OF_THIS_HOST}),
         Help(
             'such as "{front: {type: sim, width: 640, height: 480, fps: 30}}"; '
             "sim_so101 without any brings its own three: top, front, wrist"
@@ -104,7 +70,7 @@ class FakeRobotConfig(RobotConfig):
     """A robot that goes where it is told, for rehearsals; --policy.path=builtin:scripted@30 fits it."""
 
     type: Annotated[Literal["fake"], Help("kind of robot")] = "fake"
-    cameras: Annotated[Mapping[str, CameraConfig], _FAKE_ALONE, Help("drawn ones, of any name")] = field(
+    cameras: Annotated[Mapping[str, CameraConfig], FAKE_ALONE, Help("drawn ones, of any name")] = field(
         default_factory=dict
     )
 

@@ -11,6 +11,8 @@ from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal
 
+from segue.config.cameras import SIM_CAMERAS as OFFERED
+from segue.config.cameras import SimCameraConfig
 from segue.config.constraints import (
     Address,
     Count,
@@ -26,8 +28,7 @@ from segue.config.constraints import (
     Text,
 )
 from segue.config.refusal import Refused, shown
-from segue.config.robot import ABSENT_ROBOTS, ROBOTS, RobotConfig, SimCameraConfig, SimSo101Config
-from segue.config.robot import SIM_CAMERAS as OFFERED
+from segue.config.robot import ABSENT_ROBOTS, ROBOTS, RobotConfig, SimSo101Config
 from segue.config.rtc import InferenceConfig, LerobotRtcConfig, RtcConfig, folded
 from segue.config.schema import Flat, Help, Variants
 from segue.config.security import AuthConfig, ClientTlsConfig, check_pair

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from segue.config import load_demo, load_run, load_serve
-from segue.config.robot import SimCameraConfig, SimSo101Config
+from segue.config.cameras import SimCameraConfig
+from segue.config.robot import SimSo101Config
 from segue.errors import ConfigError, UsageError
 
 SIM = "--robot.type=sim_so101"

@@ -8,8 +8,9 @@ import annotated_types as at
 import pytest
 
 from segue.config import DemoConfig, RunConfig, ServeConfig
+from segue.config.cameras import CAMERAS, SIM_CAMERAS
 from segue.config.keys import KeysConfig
-from segue.config.robot import CAMERAS, ROBOTS, SIM_CAMERAS
+from segue.config.robot import ROBOTS
 from segue.config.rtc import JacobianName, ModeName, RtcConfig, ScheduleName
 from segue.config.run import AggregateName, OnLinkLossName, SafetyConfig, StrategyName
 from segue.config.schema import TAG, Leaf, allowed, leaves, rooms
