@@ -19,6 +19,7 @@ _WORDS: Mapping[str, str] = {
     ExitReason.LINK_LOST: "no answer from {server} for {offline:g} s; ended",
     ExitReason.CAMERA: "no pictures for {blind:g} s; ended",
     ExitReason.ROBOT: "the robot failed",
+    ExitReason.DANGER: "the robot is in danger, and a person has to look",
     ExitReason.OTHER_POLICY: "{server} changed its policy; ended",
     ExitReason.REFUSED: "{server} turned this robot away",
     "crashed": "the control process died, and the arm is left as it was last told",

@@ -21,9 +21,9 @@ from typing import TypeVar
 
 from segue.client import realtime
 from segue.client.ending import Ending, StopSwitch, signals_to
-from segue.client.loop import ControlLoop, Parts
+from segue.client.loop import ControlLoop, Parts, notes_of
 from segue.client.mailbox import Mailbox
-from segue.client.messages import Begin, Ended, Hello, Make
+from segue.client.messages import Begin, Ended, Hello, Make, Say
 from segue.client.plan import ControlPlan, RobotPart, from_json, to_json
 from segue.client.pulse import Pulse
 from segue.clock import SystemClock
@@ -95,6 +95,8 @@ def drive(plan: ControlPlan, parts: Parts, in_process: bool) -> Ending:
     finally:
         parts.pulse.rest()
         parts.robot.disconnect()
+        for note in notes_of(parts.robot):
+            parts.records.put(Say(note))
 
 
 def ended_as(ending: Ending) -> Ended:

@@ -28,6 +28,7 @@ EXIT_CODES: Mapping[ExitReason, int] = MappingProxyType(
         ExitReason.OTHER_POLICY: 76,
         ExitReason.REFUSED: 76,
         ExitReason.BAD_CHUNKS: 80,
+        ExitReason.DANGER: 80,
     }
 )
 

@@ -10,7 +10,7 @@ carries things in and out, and knows no process, signal or network.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -43,7 +43,7 @@ from segue.core.facts import ChunkTaken, ExitReason, RequestMissed, SessionOpene
 from segue.core.specs import Kind, RobotSpec
 from segue.core.types import ChunkRequest, FloatArray, Observation
 from segue.core.watchdog import Cause, SafetyLevel
-from segue.errors import ConfigError, LocalProtocolError, RemoteProtocolError, RobotFault
+from segue.errors import ConfigError, LocalProtocolError, RemoteProtocolError, RobotFault, SafetyLatch
 from segue.robots.base import Robot, RobotState
 from segue.wire import policy_pb2 as pb
 from segue.wire.codec import decode_chunk, encode_request
@@ -138,6 +138,11 @@ class ControlLoop:
             if turn.due_ns - paused_ns >= _BETWEEN_EVERY_NS and pacer.spare_ns() >= _PAUSE_NS:
                 paused_ns = turn.due_ns
                 self._parts.between()
+                self._say_notes()
+
+    def _say_notes(self) -> None:
+        for note in notes_of(self._parts.robot):
+            self._diary.say(note)
 
     def _turn(self, turn: Turn) -> ExitReason | None:
         """Makes one turn; returns why the run is over when it is."""
@@ -163,13 +168,22 @@ class ControlLoop:
         captured_ns = self._parts.clock.now_ns()
         try:
             self._seen = checked(self._parts.robot.spec, self._parts.robot.read(now_ns))
-        except RobotFault as error:
-            self.executor.robot_failed(str(error))
-        except Exception as error:  # whatever a driver raises, the arm is to be held and not dropped
-            log.exception("the robot's driver failed")
-            self.executor.robot_failed(f"{type(error).__name__}: {error}")
+        except Exception as error:
+            self._latch(error)
         seen = self._seen
-        return Observation(self.executor.step, captured_ns, seen.state, seen.environment)
+        stamp_ns = captured_ns if seen.captured_ns is None else min(seen.captured_ns, captured_ns)
+        return Observation(self.executor.step, stamp_ns, seen.state, seen.environment)
+
+    def _latch(self, error: Exception) -> None:
+        """Latches what a driver raised: whatever it is, the arm is to be held and not dropped."""
+        match error:
+            case SafetyLatch():
+                self.executor.robot_in_danger(str(error))
+            case RobotFault():
+                self.executor.robot_failed(str(error))
+            case _:
+                log.error("the robot's driver failed", exc_info=error)
+                self.executor.robot_failed(f"{type(error).__name__}: {error}")
 
     def _read_mail(self, now_ns: int) -> None:
         for message in self._parts.link.drain():
@@ -233,10 +247,8 @@ class ControlLoop:
     def _move(self, action: FloatArray, now_ns: int) -> None:
         try:
             self.executor.applied(self._parts.robot.write(action, now_ns))
-        except RobotFault as error:
-            self.executor.robot_failed(str(error))
         except Exception as error:
-            self.executor.robot_failed(f"{type(error).__name__}: {error}")
+            self._latch(error)
 
     def _note(self, tick: Tick, now_ns: int) -> None:
         self.stats.add(tick, now_ns)
@@ -269,8 +281,9 @@ class ControlLoop:
         if cause in (Cause.REQUEST_FAILED, Cause.LINK_LOST):
             return self._latest.miss
         troubles = self.executor.troubles
-        behind = {Cause.CAMERA: troubles.camera, Cause.ROBOT: troubles.robot}
-        return behind.get(cause) or ""
+        if cause is Cause.CAMERA:
+            return troubles.camera or ""
+        return troubles.latched[1] if troubles.latched and cause is troubles.latched[0] else ""
 
     def _count_exchange(self, taken: ChunkTaken) -> dict[str, object]:
         """Counts the exchange behind a merged chunk, and returns its part of the chunk's line."""
@@ -288,14 +301,20 @@ class ControlLoop:
 
     def _ending(self, reason: ExitReason) -> Ending:
         self._commands.flush()
+        self._say_notes()
         robot, executor = self._parts.robot, self.executor
         score = getattr(robot, "summary", None)
         summary = self.stats.summary(reason.value, score() if score else None)
         summary["limited_ticks"] = executor.motion.limited_ticks
         summary["records_dropped"] = self._diary.dropped
         summary["parked"] = executor.watchdog.level is SafetyLevel.PARK
-        detail = executor.troubles.robot or executor.troubles.camera or executor.troubles.other_policy or ""
-        return Ending(reason, self._parts.stop.signal, detail, summary)
+        return Ending(reason, self._parts.stop.signal, executor.troubles.words(), summary)
+
+
+def notes_of(robot: Robot) -> Sequence[str]:
+    """Returns what the robot has to say to the person beside it, where it has a way to say so."""
+    notes: Callable[[], Sequence[str]] | None = getattr(robot, "notes", None)
+    return notes() if notes is not None else ()
 
 
 def checked(spec: RobotSpec, seen: RobotState) -> RobotState:

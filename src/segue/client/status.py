@@ -29,6 +29,7 @@ _WORDS = {
     Cause.OTHER_POLICY.value: "the policy has changed",
     Cause.BAD_CHUNKS.value: "three bad chunks in a row",
     Cause.ROBOT.value: "the robot failed",
+    Cause.DANGER.value: "the robot is in danger",
     Cause.STOP_ASKED.value: "stopping; once more stops here",
     Cause.DONE.value: "done",
     Cause.OFFLINE.value: "no server for too long",

@@ -41,9 +41,9 @@ from segue.core.specs import Kind
 from segue.core.state import Mail, Session
 from segue.core.types import ActionChunk, ChunkRequest, FloatArray, Observation, Strategy
 from segue.core.watchdog import (
-    CAMERA_FLAP_NS,
     MISSES_UNTIL_LOST,
     NS_PER_S,
+    Cause,
     Facts,
     LevelChange,
     SafetyLevel,
@@ -142,17 +142,21 @@ class ChunkExecutor:
         """Notes that no picture can be had: nothing is asked until `camera_works`."""
         troubles = self.troubles
         if troubles.camera is None:
-            if now_ns - troubles.camera_until_ns >= CAMERA_FLAP_NS:
-                troubles.camera_since_ns = now_ns
+            troubles.camera_spell.begin(now_ns)
             troubles.camera = what
 
     def camera_works(self, now_ns: int) -> None:
         """Notes that all cameras deliver again."""
-        self.troubles.camera, self.troubles.camera_until_ns = None, now_ns
+        self.troubles.camera = None
+        self.troubles.camera_spell.end(now_ns)
 
     def robot_failed(self, what: str) -> None:
         """Latches a fault of the robot."""
-        self.troubles.robot = self.troubles.robot or what
+        self.troubles.latched = self.troubles.latched or (Cause.ROBOT, what)
+
+    def robot_in_danger(self, what: str) -> None:
+        """Latches what the robot itself says is not safe, such as an overloaded servo."""
+        self.troubles.latched = self.troubles.latched or (Cause.DANGER, what)
 
     def applied(self, target: FloatArray) -> None:
         """Notes the target that the driver really applied, shape (A,): what holding goes back to."""
@@ -310,10 +314,9 @@ class ChunkExecutor:
 
     def _note(self, change: LevelChange, facts: Facts, now_ns: int) -> None:
         lost = self.troubles.lost_since_ns
-        detail = self.troubles.robot or self.troubles.camera or self.troubles.other_policy or ""
         age = facts.next_age_ns if facts.next_age_ns is not None else facts.asked_age_ns
         detect = now_ns - lost if lost is not None else 0
-        self._mail.events.append(LevelChanged(change, detail, facts.left, age, detect))
+        self._mail.events.append(LevelChanged(change, self.troubles.words(), facts.left, age, detect))
 
     def _ask(self, now_ns: int, observation: Observation) -> ChunkRequest | None:
         """Returns a request if it is time for one (TIMELINE rules 5 to 7)."""
@@ -387,8 +390,7 @@ class ChunkExecutor:
         """Returns why the run is over, once the arm is at rest; where an end is due, asks for it first."""
         level, settled = self.watchdog.level, self.motion.arrived(self._session.tick)
         if level is SafetyLevel.FAULT:
-            reason = ExitReason.ROBOT if self.troubles.robot else ExitReason.BAD_CHUNKS
-            return reason if settled else None
+            return ExitReason(self.watchdog.cause.value) if settled else None  # what latched it
         due = self._due(now_ns)
         if due is not None:
             self.stop(due)
@@ -399,6 +401,6 @@ class ChunkExecutor:
         lost = troubles.lost_since_ns
         if lost is not None and now_ns - lost >= safety.offline_limit_ns:
             return ExitReason.LINK_LOST
-        if troubles.camera is not None and now_ns - troubles.camera_since_ns >= safety.camera_limit_ns:
+        if troubles.camera is not None and now_ns - troubles.camera_spell.since_ns >= safety.camera_limit_ns:
             return ExitReason.CAMERA
         return ExitReason.OTHER_POLICY if troubles.other_policy is not None else None

@@ -30,6 +30,7 @@ class ExitReason(StrEnum):
     LINK_LOST = "link_lost"
     CAMERA = "camera"
     ROBOT = "robot"
+    DANGER = "danger"
     OTHER_POLICY = "other_policy"
     REFUSED = "refused"
     BAD_CHUNKS = "bad_chunks"
@@ -43,6 +44,7 @@ CAUSES: Mapping[ExitReason, Cause] = MappingProxyType(
         ExitReason.LINK_LOST: Cause.OFFLINE,
         ExitReason.CAMERA: Cause.BLIND,
         ExitReason.ROBOT: Cause.ROBOT,
+        ExitReason.DANGER: Cause.DANGER,
         ExitReason.OTHER_POLICY: Cause.OTHER_POLICY,
         ExitReason.REFUSED: Cause.REFUSED,
         ExitReason.BAD_CHUNKS: Cause.BAD_CHUNKS,

@@ -58,17 +58,20 @@ class RtcMode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One picture.
+    """One picture: its pixels, or the JPEG that the device itself made, or both.
 
     Attributes:
-        image: (height, width, 3) uint8 RGB; nobody writes to it after it was handed out.
+        image: (height, width, 3) uint8 RGB; nobody writes to it after it was handed out. None
+            leaves the decoding to whoever needs pixels: often nobody does.
         captured_ns: monotonic time at which it was taken.
         number: counts up with every new picture of the device.
+        jpeg: as the device delivered it, whole; None when there are only pixels.
     """
 
-    image: ImageArray
+    image: ImageArray | None
     captured_ns: int
     number: int
+    jpeg: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ reads a clock or moves anything.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from types import MappingProxyType
 
@@ -53,6 +53,7 @@ class Cause(StrEnum):
     OTHER_POLICY = "other_policy"
     BAD_CHUNKS = "bad_chunks"
     ROBOT = "robot"
+    DANGER = "danger"
     STOP_ASKED = "stop_asked"
     DONE = "done"
     OFFLINE = "offline_limit"
@@ -108,6 +109,23 @@ class SafetyConfig:
 
 
 @dataclass(slots=True)
+class Spell:
+    """Since when something fails; a recovery shorter than `CAMERA_FLAP_NS` does not interrupt it."""
+
+    since_ns: int = 0
+    until_ns: int = -CAMERA_FLAP_NS
+
+    def begin(self, now_ns: int) -> None:
+        """Notes that it fails from now on."""
+        if now_ns - self.until_ns >= CAMERA_FLAP_NS:
+            self.since_ns = now_ns
+
+    def end(self, now_ns: int) -> None:
+        """Notes that it works from now on."""
+        self.until_ns = now_ns
+
+
+@dataclass(slots=True)
 class Troubles:
     """What is wrong at present, as far as anybody has said; the executor keeps it up to date.
 
@@ -116,9 +134,10 @@ class Troubles:
         overdue: deadlines that passed since the forecast last learnt anything.
         lost_since_ns: when the second miss in a row came; None while the link is good.
         bad_chunks: rejected chunks in a row.
-        camera, robot: what failed, in words; None when nothing did.
-        camera_since_ns: since when the cameras fail, short recoveries included.
-        camera_until_ns: when they worked again last.
+        camera: which failed and how, in words; None when all work.
+        camera_spell: since when.
+        latched: what is wrong with the robot (ROBOT: it failed, DANGER: it says that it is not
+            safe), in words; the first of them stays.
         other_policy: the policy hash that came instead of the agreed one.
         stop: why an orderly stop is due; None when none is.
     """
@@ -128,11 +147,14 @@ class Troubles:
     lost_since_ns: int | None = None
     bad_chunks: int = 0
     camera: str | None = None
-    camera_since_ns: int = 0
-    camera_until_ns: int = -CAMERA_FLAP_NS
-    robot: str | None = None
+    camera_spell: Spell = field(default_factory=Spell)
+    latched: tuple[Cause, str] | None = None
     other_policy: str | None = None
     stop: Cause | None = None
+
+    def words(self) -> str:
+        """Returns what failed, in words; empty when nothing did or nobody said more."""
+        return (self.latched[1] if self.latched else None) or self.camera or self.other_policy or ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,8 +225,8 @@ def _demands(
         found.append((SafetyLevel.HOLD, troubles.stop))
     if troubles.bad_chunks >= BAD_CHUNKS_LIMIT:
         found.append((SafetyLevel.FAULT, Cause.BAD_CHUNKS))
-    if troubles.robot is not None:
-        found.append((SafetyLevel.FAULT, Cause.ROBOT))
+    if troubles.latched is not None:
+        found.append((SafetyLevel.FAULT, troubles.latched[0]))
     return found
 
 

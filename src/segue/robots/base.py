@@ -22,14 +22,22 @@ class RobotState:
     Attributes:
         state: joint values in the spec's order and units, shape (S,).
         environment: extra numbers named by the spec, shape (E,), may be empty.
+        captured_ns: monotonic time at which it was taken, where that was an earlier tick: a bus
+            that misses one answers with what it knew last. None means just now.
     """
 
     state: FloatArray
     environment: FloatArray = field(default_factory=lambda: NO_ENVIRONMENT)
+    captured_ns: int | None = None
 
 
 class Robot(Protocol):
-    """A robot with a fixed set of joints."""
+    """A robot with a fixed set of joints.
+
+    A robot may have more than this, and is asked for it by name: `summary()` adds numbers to the
+    run's summary, `notes()` returns sentences for the person at the terminal (each once), and
+    `exhausted` says that there is nothing left to do.
+    """
 
     @property
     def spec(self) -> RobotSpec:
@@ -54,6 +62,7 @@ class Robot(Protocol):
 
         Raises:
             RobotFault: the robot does not answer.
+            SafetyLatch: it answers that it is in danger, such as an overloaded servo.
         """
         ...
 
@@ -62,6 +71,7 @@ class Robot(Protocol):
 
         Raises:
             RobotFault: the robot does not answer.
+            SafetyLatch: as for `read`.
         """
         ...
 

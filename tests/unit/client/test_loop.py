@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import signal
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -24,7 +25,7 @@ from segue.core.schedule import RequestRule
 from segue.core.specs import ActionSpec, Dimension, Kind, ObservationSpec, RobotSpec
 from segue.core.types import Strategy
 from segue.core.watchdog import SafetyConfig, SafetyLevel
-from segue.errors import ConfigError
+from segue.errors import ConfigError, RobotFault, SafetyLatch
 from segue.robots import so101_model
 from segue.robots.base import RobotState
 from segue.testing.robots import FakeRobot
@@ -230,3 +231,58 @@ def test_whatever_a_driver_raises_the_arm_is_held_and_the_run_ends_as_a_robot_fa
     ending = world.run()
     assert ending.reason is ExitReason.ROBOT
     assert "the port is gone" in ending.detail
+
+
+def test_a_robot_in_danger_latches_and_ends_the_run_with_80() -> None:
+    """What a robot says is not safe holds the arm, is named in the ending, and wants a person."""
+    world = World(control_plan(None))
+
+    def read(now_ns: int) -> RobotState:
+        raise SafetyLatch("elbow_flex is overloaded")
+
+    world.at(1.0, lambda: setattr(world.robot, "read", read))
+    ending = world.run()
+    assert (ending.exit_code, ending.reason, ending.detail) == (
+        80,
+        ExitReason.DANGER,
+        "elbow_flex is overloaded",
+    )
+    assert levels(world) == ["FAULT"]
+
+
+def test_an_observation_is_as_old_as_the_robot_says() -> None:
+    """A bus that missed a tick answers with what it knew last, and a request says when that was."""
+    world = World()
+    stamps: set[int] = set()
+    read = world.robot.read
+
+    def late(now_ns: int) -> RobotState:
+        stamps.add(now_ns - 20 * NS_PER_MS)
+        return replace(read(now_ns), captured_ns=now_ns - 20 * NS_PER_MS)
+
+    world.robot.read = late  # type: ignore[method-assign]
+    world.run()
+    assert world.link.asked
+    assert {asked.observation.captured_ns for asked in world.link.asked} <= stamps
+
+
+def test_what_a_robot_has_to_say_is_said_within_a_second_and_at_the_end() -> None:
+    """Notes of a driver reach the person at the terminal, each once."""
+    world = World(control_plan(3.0))
+    notes = ["gripper: 12 replies were asked for twice"]
+    world.robot.notes = lambda: [notes.pop() for _ in range(len(notes))]  # type: ignore[attr-defined]
+    world.run()
+    said = [message.text for message in world.said if isinstance(message, Say)]
+    assert said == ["gripper: 12 replies were asked for twice"]
+
+
+def test_a_robot_that_reports_no_number_at_the_start_is_never_commanded() -> None:
+    """NaN in the first read ends the run as a robot fault that names the joint, before any command."""
+    robot = FakeRobot()
+    state = robot.rest_pose.copy()
+    state[1] = np.nan
+    robot.read = lambda now_ns: RobotState(state)  # type: ignore[method-assign]
+    with pytest.raises(RobotFault, match=r"no number for shoulder_lift\b") as fault:
+        World(robot=robot)
+    assert fault.value.exit_code == 74
+    assert robot.commands == []

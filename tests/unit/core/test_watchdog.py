@@ -91,8 +91,20 @@ def test_the_table_of_moves() -> None:
         (FINE, {"stop": Cause.STOP_ASKED}, HOLD, Cause.STOP_ASKED),
         (FINE, {"bad_chunks": BAD_CHUNKS_LIMIT - 1}, RUN, Cause.FINE),
         (FINE, {"bad_chunks": BAD_CHUNKS_LIMIT}, FAULT, Cause.BAD_CHUNKS),
-        (FINE, {"robot": "servo 3"}, FAULT, Cause.ROBOT),
-        (DRY, {"robot": "servo 3", "stop": Cause.STOP_ASKED, "camera": "x", **LOST_NOW}, FAULT, Cause.ROBOT),
+        (FINE, {"latched": (Cause.ROBOT, "servo 3")}, FAULT, Cause.ROBOT),
+        (FINE, {"latched": (Cause.DANGER, "elbow_flex is overloaded")}, FAULT, Cause.DANGER),
+        (
+            FINE,
+            {"latched": (Cause.DANGER, "too hot"), "bad_chunks": BAD_CHUNKS_LIMIT - 1},
+            FAULT,
+            Cause.DANGER,
+        ),
+        (
+            DRY,
+            {"latched": (Cause.ROBOT, "servo 3"), "stop": Cause.STOP_ASKED, "camera": "x", **LOST_NOW},
+            FAULT,
+            Cause.ROBOT,
+        ),
     ],
 )
 def test_what_the_facts_demand(
@@ -117,7 +129,7 @@ CALLS: dict[SafetyLevel, tuple[Facts, dict[str, object]]] = {
     DEGRADED: (FINE, {"misses": 1}),
     STARVED: (DRY, {}),
     HOLD: (FINE, {"other_policy": "x"}),
-    FAULT: (FINE, {"robot": "servo 3"}),
+    FAULT: (FINE, {"latched": (Cause.ROBOT, "servo 3")}),
 }
 
 
@@ -196,7 +208,7 @@ def test_a_stop_holds_then_parks_as_soon_as_the_ramp_is_over(stopped_at: SafetyL
 def test_a_fault_is_latched_from_rest_too(level: SafetyLevel) -> None:
     """A servo that fails while the arm is held or parked latches, and nothing unlatches it."""
     watchdog = at_level(level)
-    assert watchdog.update(FINE, Troubles(robot="servo 3"), NOW + 11 * SECOND).after is FAULT
+    assert watchdog.update(FINE, Troubles(latched=(Cause.ROBOT, "servo 3")), NOW + 11 * SECOND).after is FAULT
     assert watchdog.update(FINE, Troubles(), NOW + 12 * SECOND) is None
     assert watchdog.update(WAITING, Troubles(stop=Cause.STOP_ASKED), NOW + 99 * SECOND) is None
     assert watchdog.level is FAULT
