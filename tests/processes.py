@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +47,8 @@ def command_line(pid: int) -> bytes:
 class Spawned:
     """A Python process with standard input to speak to it and an output file to read from."""
 
-    def __init__(self, module: str, wish: dict[str, Any], output: Path) -> None:
-        """Starts ``python -m module WISH``.
+    def __init__(self, module: str, words: Sequence[str], output: Path, wish: dict[str, Any]) -> None:
+        """Starts ``python -m module words…``.
 
         Two wishes are taken here: ``environment`` is added to this process's, and ``before`` are words
         that go before the command, such as those that enter a network namespace.
@@ -57,7 +57,7 @@ class Spawned:
         environment, before = wish.get("environment", {}), wish.get("before", [])
         with output.open("ab") as file:
             self.process = subprocess.Popen(
-                [*before, sys.executable, "-m", module, json.dumps(wish)],
+                [*before, sys.executable, "-m", module, *words],
                 stdin=subprocess.PIPE,
                 stdout=file,
                 stderr=subprocess.STDOUT,
@@ -107,7 +107,8 @@ class Server(Spawned):
         self._folder = folder
         # A file of its own for each start: `ready` must not read an earlier server's line.
         number = len(list(folder.glob("server-*.log")))
-        super().__init__("tests.odd_server", self._wish, folder / f"server-{number}.log")
+        output = folder / f"server-{number}.log"
+        super().__init__("tests.odd_server", [json.dumps(self._wish)], output, self._wish)
         self.address = ""
         self.ready_ns = 0
 
@@ -134,11 +135,13 @@ class Arm(Spawned):
 
     def __init__(self, folder: Path, address: str, **wish: Any) -> None:
         """Starts it; its records are in ``folder/run``."""
+        wish = {"folder": str(folder), "address": address} | wish
+        self._start("tests.odd_arm", [json.dumps(wish)], folder, wish)
+
+    def _start(self, module: str, words: Sequence[str], folder: Path, wish: dict[str, Any]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
-        super().__init__(
-            "tests.odd_arm", {"folder": str(folder), "address": address} | wish, folder / "output"
-        )
+        Spawned.__init__(self, module, words, folder / "output", wish)
 
     def events(self, name: str = "") -> list[dict[str, Any]]:
         """Returns the complete lines of run.jsonl so far, those of one name or all."""
@@ -197,3 +200,36 @@ class Arm(Spawned):
         children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
         (pid,) = (int(each) for each in children if b"segue.client.control" in command_line(int(each)))
         return pid
+
+
+class Emulator(Spawned):
+    """An emulated SO-101 on a pty, in a process of its own: `segue emulate so101`."""
+
+    def __init__(self, folder: Path, *flags: str, before: Sequence[str] = ()) -> None:
+        """Starts it; what is written to its servos is logged in ``folder/writes.csv``."""
+        self.writes_file = folder / "writes.csv"
+        words = ["emulate", "so101", f"--log={self.writes_file}", *flags]
+        super().__init__("segue.cli.main", words, folder / "emulator.log", {"before": list(before)})
+        wait_until(lambda: "/dev/" in self.words() or self.process.poll() is not None, "the bus is there")
+        assert self.process.poll() is None, self.words()
+
+    @property
+    def port(self) -> str:
+        """The path of its serial port."""
+        return next(word for word in self.words().split() if word.startswith("/dev/"))
+
+    def state(self) -> dict[str, Any]:
+        """Returns what each servo is at, by name."""
+        before = self.words().count("\n")
+        self.tell("state")
+        wait_until(lambda: self.words().count("\n") > before, "the emulator answers")
+        return dict(json.loads(self.words().splitlines()[before]))
+
+
+class CommandArm(Arm):
+    """An arm that is started as people start it: `segue run` with flags."""
+
+    def __init__(self, folder: Path, address: str, *flags: str) -> None:
+        """Starts it; its records are in ``folder/run``."""
+        output = [f"--server_address={address}", f"--output_dir={folder / 'run'}", "--task=wave"]
+        self._start("segue.cli.main", ["run", *output, *flags], folder, {})
