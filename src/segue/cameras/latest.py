@@ -18,6 +18,8 @@ import numpy as np
 
 from segue.cameras.base import Camera
 from segue.clock import NS_PER_S, Clock, SystemClock
+from segue.core.jpeg import END as JPEG_END
+from segue.core.jpeg import MAX_JPEG_BYTES, MAX_JPEG_PIXELS, jpeg_header
 from segue.core.specs import CameraSpec
 from segue.core.types import Frame
 from segue.errors import RobotFault
@@ -139,12 +141,34 @@ class LatestFrame:
     def _put(self, frame: Frame) -> None:
         if self._frames and frame.number == self._frames[-1].number:
             return  # the device shows what it showed before
-        _check_picture(frame.image, self.spec)
+        _check_frame(frame, self.spec)
         with self._arrived:
             self._frames.append(frame)
             self._since_ns = self._clock.now_ns()
             self._error = None
             self._arrived.notify_all()
+
+
+def _check_frame(frame: Frame, spec: CameraSpec) -> None:
+    """Refuses a frame that does not hold a picture of the camera's size.
+
+    Raises:
+        RobotFault: it does not; the text has both sizes.
+    """
+    if frame.jpeg is not None:
+        _check_jpeg(frame.jpeg, spec)
+    if frame.jpeg is None or frame.image is not None:
+        _check_picture(frame.image, spec)
+
+
+def _check_jpeg(jpeg: bytes, spec: CameraSpec) -> None:
+    header = jpeg_header(jpeg)
+    if header is None or len(jpeg) > MAX_JPEG_BYTES or not jpeg.endswith(JPEG_END):
+        raise RobotFault(f"its picture of {len(jpeg)} bytes is no JPEG, or not a whole one")
+    height, width = header.height, header.width
+    right = 0 < height == (spec.height or height) and 0 < width == (spec.width or width)
+    if not right or height * width > MAX_JPEG_PIXELS:
+        raise RobotFault(f"its picture is {width}x{height}, the camera's is {spec.width}x{spec.height}")
 
 
 def _check_picture(image: object, spec: CameraSpec) -> None:

@@ -7,6 +7,7 @@ share, and ended whatever happened.
 
 from __future__ import annotations
 
+import logging
 import math
 import threading
 import time
@@ -34,6 +35,11 @@ from segue.core.specs import CameraSpec, RobotSpec
 from segue.errors import ConfigError, LinkLost, LocalProtocolError, SegueError
 from segue.wire.records import Handshake
 
+log = logging.getLogger(__name__)
+
+_WHERE_TO_LOOK = (
+    "see that `segue serve` runs there, that the address is right, and that no firewall is between"
+)
 _FIRST_PICTURE_S = 10.0
 _JOIN_S = 3.0
 # A camera of one picture a second is not dead after one.
@@ -84,6 +90,11 @@ class LinkSide:
     def refusal(self) -> SegueError | None:
         """Why the server turned us away in mid-run; None when it did not."""
         return self._threads.link.refusal if self._threads is not None else None
+
+    @property
+    def failure(self) -> Exception | None:
+        """What ended the link in mid-run and should not have happened; None when nothing did."""
+        return self._threads.failure if self._threads is not None else None
 
     @property
     def records_held_up(self) -> bool:
@@ -144,7 +155,8 @@ class LinkSide:
         dialer, plan = self._dialer, self._plan.link
         if dialer is None or dialer.session is None:
             raise LocalProtocolError("serve before open")
-        pictures = Pictures(self._cameras, plan.encoding, plan.quality)
+        sizes = dialer.session.welcome.policy.geometries if plan.pictures.client_resize else {}
+        pictures = Pictures(self._cameras, plan.pictures.encoding, plan.pictures.quality, sizes)
         diary = Diary(self._diary, self._plan.context.robot_id, "link")
         parts = LinkParts(mailbox, dialer, pictures, diary, self._clock, plan.backoff, plan.slow_link)
         limit_ns = silent_after_ns(settled.execution.control_hz)
@@ -194,7 +206,8 @@ class LinkSide:
                 if dialer.failures == 1:
                     self._reporter.say(f"waiting for a server: {error}")
                 if self._clock.now_ns() - began_ns >= limit_ns:
-                    raise LinkLost(f"no server within {limit_ns / NS_PER_S:g} s: {error}") from None
+                    limit_s = limit_ns / NS_PER_S
+                    raise LinkLost(f"no server within {limit_s:g} s: {error}; {_WHERE_TO_LOOK}") from None
             self._clock.sleep_until(dialer.due_ns)
         return None
 
@@ -236,6 +249,7 @@ class _Threads:
         watch: PulseWatch,
     ) -> None:
         self.link = link
+        self.failure: Exception | None = None
         self._session = session
         self._cameras = cameras
         self._video = video
@@ -260,6 +274,13 @@ class _Threads:
             self._video.stop()
 
     def _run(self) -> None:
+        try:
+            self._live()
+        except Exception as error:  # the loop sees the link's end, and brings the arm to rest
+            log.exception("the link failed")
+            self.failure = error
+
+    def _live(self) -> None:
         # A simulated camera shows nothing before the robot ticks, a real one needs a second to
         # begin; what has not begun by then is reported by the link as a fault.
         deadline = time.monotonic() + _FIRST_PICTURE_S

@@ -21,11 +21,11 @@ MAX_JPEG_BYTES = 4 * 1024 * 1024
 # As on the wire: larger than any camera of a robot, and 48 MB when decoded.
 MAX_JPEG_PIXELS = 16_000_000
 
-_SOS, _EOI = 0xDA, 0xD9
+_SOI, _EOI, _SOS = 0xD8, 0xD9, 0xDA
 # Begin of a frame: 0xc0 to 0xcf without DHT, JPG and DAC, which share the range.
 _SIZES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 # These stand alone, without a length.
-_BARE = frozenset({0x01, *range(0xD0, 0xD9)})
+_BARE = frozenset({0x01, *range(0xD0, 0xD8), _EOI})
 # Ends compressed data: not a stuffed zero, a restart mark or a fill byte.
 _MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 
@@ -82,14 +82,14 @@ def whole_jpeg(data: bytes) -> bytes | None:
 def _segments(data: Bytes, at: int) -> Iterator[tuple[int, int, int]]:
     """Yields marker, begin and end of each segment's body that `data` holds whole, the last mark included."""
     while at + 1 < len(data):
-        if data[at] != 0xFF:
-            raise ValueError("damaged JPEG: data where a marker belongs")
         marker = data[at + 1]
+        if data[at] != 0xFF or marker == _SOI:
+            raise ValueError("damaged JPEG: something else where a marker belongs")
         if marker == 0xFF:  # fill byte
             at += 1
             continue
         begin = end = at + 2
-        if marker not in _BARE and marker != _EOI:
+        if marker not in _BARE:
             if begin + 2 > len(data):
                 return
             length = _number(data, begin)

@@ -17,6 +17,7 @@ from enum import StrEnum
 
 import numpy as np
 
+from segue.core.resize import Fit, Geometry
 from segue.core.types import FloatArray
 
 
@@ -77,12 +78,25 @@ class ActionSpec:
 
 @dataclass(frozen=True, slots=True)
 class CameraSpec:
-    """A camera's name and the size of its pictures; height and width 0 mean any size."""
+    """A camera's name and the size of its pictures; height and width 0 mean any size.
+
+    Attributes:
+        fit: in a policy's spec, how a picture is brought to the policy's size; None takes it as
+            the camera sends it.
+    """
 
     name: str
     height: int = 0
     width: int = 0
     fps: float = 30.0
+    fit: Fit | None = None
+
+    @property
+    def geometry(self) -> Geometry | None:
+        """The size that pictures are brought to; None leaves them as they come."""
+        if self.fit is None or not (self.height and self.width):
+            return None
+        return Geometry(self.height, self.width, self.fit)
 
     def __str__(self) -> str:
         return f"{self.name} [{self.width}x{self.height}]"
@@ -119,7 +133,7 @@ class PolicySpec:
         history_steps: observations before the present one that it needs.
         rtc_modes: of ``guided``, ``trained``; empty when it cannot continue a leftover.
         warm_inference_ns: declared duration of one warm inference.
-        policy_hash: hash over weights and configuration.
+        policy_hash: hash over weights and configuration, sizes and fits of pictures included.
     """
 
     name: str
@@ -133,10 +147,18 @@ class PolicySpec:
     warm_inference_ns: int
     policy_hash: str
 
+    @property
+    def geometries(self) -> dict[str, Geometry]:
+        """By camera, the size that pictures are brought to, where the policy says one."""
+        return {c.name: c.geometry for c in self.observation.cameras if c.geometry is not None}
+
     def spec_hash(self) -> str:
-        """Returns a hash that is equal exactly when every field but the timing is equal."""
+        """Returns a hash that is equal exactly when every field but timing and fits is equal."""
         fields = asdict(self)
         del fields["warm_inference_ns"]  # measured anew at each start: no reason to re-open
+        for camera in fields["observation"]["cameras"]:
+            # A peer from before there were fits must find the same hash; `policy_hash` covers them.
+            del camera["fit"]
         canonical = json.dumps(_floated(fields), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 

@@ -11,6 +11,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from segue.core.resize import Fit
+from segue.core.specs import CameraSpec
 from segue.errors import ConfigError
 from segue.policies.base import Policy
 from segue.policies.scripted import ScriptedConfig, ScriptedPolicy
@@ -20,18 +22,23 @@ BELT = "builtin:belt"
 SCRIPTED = "builtin:scripted"
 SUFFIX = ".safetensors"
 ALLOWED = (
-    f"{BELT}, {SCRIPTED}, or {SCRIPTED}@HZ with another rate than 10 Hz, "
+    f"{BELT}, {SCRIPTED}, or {SCRIPTED}@HZ with another rate than 10 Hz "
+    f"or {SCRIPTED}@HZ:CAMERA,CAMERA:WIDTHxHEIGHT:FIT with pictures, "
     f"or a {SUFFIX} file of this host, or a folder that holds one"
 )
 # A claim of more is a mistake or an attack; it is refused before it is read.
 MAX_FILE_BYTES = 64 * 1024**3
+# Of the pictures that the scripted policy may ask for: all of them together fit a message's bounds.
+MAX_SIDE = 1024
+MAX_CAMERAS = 8
 
 
 def load_policy(name: str, device: str = "auto") -> Policy:
     """Loads the policy called `name`.
 
     Args:
-        name: ``builtin:belt``, ``builtin:scripted``, ``builtin:scripted@30``, or a path.
+        name: ``builtin:belt``, ``builtin:scripted``, ``builtin:scripted@30``,
+            ``builtin:scripted@30:front,wrist:224x224:pad_left_top``, or a path.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``; of no meaning to a scripted policy.
 
     Raises:
@@ -41,9 +48,9 @@ def load_policy(name: str, device: str = "auto") -> Policy:
         from segue.policies.flow import load_flow_policy
 
         return load_flow_policy(WEIGHTS / "belt.safetensors", resolve_device(device))
-    base, at, rate = name.partition("@")
+    base, at, wishes = name.partition("@")
     if base == SCRIPTED:
-        return ScriptedPolicy(ScriptedConfig(action_hz=_rate(rate)) if at else ScriptedConfig())
+        return ScriptedPolicy(_scripted(wishes) if at else ScriptedConfig())
     from_disk = _weights_at(Path(name)) if name else None
     if from_disk is None:
         raise ConfigError(f"policy.path: {name!r} is unknown; allowed are {ALLOWED}")
@@ -89,6 +96,33 @@ def resolve_device(wanted: str) -> str:
         # Two threads that wait for each other on two busy cores took 1462 ms where one takes 39.
         torch.set_num_threads(1)
     return device
+
+
+def _scripted(wishes: str) -> ScriptedConfig:
+    """Returns what ``HZ`` or ``HZ:CAMERAS:WIDTHxHEIGHT:FIT`` asks for."""
+    rate, *pictures = wishes.split(":")
+    if not pictures:
+        return ScriptedConfig(action_hz=_rate(rate))
+    if len(pictures) != 3:
+        raise _no_pictures(wishes)
+    names, size, fit = pictures
+    sides = [int(side) if side.isascii() and side.isdecimal() else 0 for side in size[:9].split("x")]
+    known = fit in tuple(Fit) and len(sides) == 2 and all(16 <= side <= MAX_SIDE for side in sides)
+    cameras = names.split(",")
+    if not known or len(cameras) > MAX_CAMERAS or len(set(cameras)) < len(cameras) or not all(cameras):
+        raise _no_pictures(wishes)
+    width, height = sides
+    return ScriptedConfig(
+        action_hz=_rate(rate),
+        cameras=tuple(CameraSpec(name, height, width, fit=Fit(fit)) for name in cameras),
+    )
+
+
+def _no_pictures(text: str) -> ConfigError:
+    return ConfigError(
+        f"policy.path: {text!r} after @ is not HZ:CAMERA,CAMERA:WIDTHxHEIGHT:FIT with sides of 16 to "
+        f"{MAX_SIDE} pixels, at most {MAX_CAMERAS} cameras, and a fit of {', '.join(Fit)}"
+    )
 
 
 def _rate(text: str) -> float:

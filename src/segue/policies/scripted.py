@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from segue.core.specs import ActionSpec, Dimension, Kind, ObservationSpec, PolicySpec
+from segue.core.specs import ActionSpec, CameraSpec, Dimension, Kind, ObservationSpec, PolicySpec
 from segue.core.types import FloatArray, RtcMode
 from segue.errors import ConfigError, PolicyError
 from segue.policies.base import PolicyInput, PolicyOutput
@@ -59,12 +59,17 @@ SO101_WAVES = (
 
 @dataclass(frozen=True, slots=True)
 class ScriptedConfig:
-    """What the scripted policy moves, at which rate, and how many actions it gives at a time."""
+    """What the scripted policy moves, at which rate, and how many actions it gives at a time.
+
+    Attributes:
+        cameras: pictures that it asks for and does not look at, to try their way.
+    """
 
     waves: tuple[Wave, ...] = SO101_WAVES
     action_hz: float = 10.0
     horizon: int = 50
     name: str = "builtin:scripted"
+    cameras: tuple[CameraSpec, ...] = ()
 
 
 class ScriptedPolicy:
@@ -78,7 +83,7 @@ class ScriptedPolicy:
         dimensions = tuple(wave.dimension for wave in config.waves)
         self.spec = PolicySpec(
             name=config.name,
-            observation=ObservationSpec(state=dimensions),
+            observation=ObservationSpec(state=dimensions, cameras=config.cameras),
             action=ActionSpec(dimensions),
             action_hz=config.action_hz,
             horizon=config.horizon,

@@ -1,20 +1,24 @@
 """The pictures of a request, decoded and held against the robot's cameras.
 
 All that travelled is decoded, also for a policy that looks at none: what a
-robot sends must be right, and what decoding costs must be seen. The library
-releases the GIL, so pictures of several robots are decoded at the same time.
+robot sends must be right, and what decoding costs must be seen. A picture comes
+in the camera's size or, where the policy's spec says how it is fitted, in the
+policy's; the policy always gets its own. The library releases the GIL, so
+pictures of several robots are decoded at the same time.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from segue.core.specs import PolicySpec, RobotSpec
+from segue.core.resize import Geometry, resized
+from segue.core.specs import CameraSpec, PolicySpec, RobotSpec
 from segue.core.types import ChunkRequest, ImageArray, Observation
 from segue.errors import RemoteProtocolError
 from segue.wire import policy_pb2 as pb
 from segue.wire.codec import encoded_images
 from segue.wire.image import decode
+from segue.wire.records import EncodedImage
 
 
 def with_pictures(
@@ -49,4 +53,14 @@ def _decoded(message: pb.Observation, robot: RobotSpec, policy: PolicySpec) -> d
     missing = [camera.name for camera in policy.observation.cameras if camera.name not in travelled]
     if missing:
         raise RemoteProtocolError(f"observation.images: {', '.join(missing)} is missing")
-    return {name: decode(image, cameras[name]) for name, image in travelled.items()}
+    sizes = policy.geometries
+    return {name: _picture(image, cameras[name], sizes.get(name)) for name, image in travelled.items()}
+
+
+def _picture(image: EncodedImage, camera: CameraSpec, geometry: Geometry | None) -> ImageArray:
+    """Returns a picture as the policy wants it."""
+    if geometry is None:
+        return decode(image, camera)
+    if (image.height, image.width) == geometry.size:
+        return decode(image, replace(camera, height=geometry.height, width=geometry.width))
+    return resized(decode(image, camera), geometry)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Generic, TypeVar
 
+from segue.core.resize import Fit
 from segue.core.specs import Kind
 from segue.core.types import Jacobian, RtcMode, Schedule, Strategy
 from segue.errors import RemoteProtocolError
@@ -43,7 +44,12 @@ class EnumTable(Generic[Word, Number]):
             raise RemoteProtocolError(f"{field}: unknown value {number}, allowed are {allowed}")
         return word
 
+    def find(self, number: int) -> Word | None:
+        """Returns the word of `number`; None when it is not set, or of a newer peer."""
+        return self._word.get(number)
 
+
+FITS = EnumTable(Fit, pb.Fit.Value, "FIT")
 KINDS = EnumTable(Kind, pb.Kind.Value, "KIND")
 STRATEGIES = EnumTable(Strategy, pb.Strategy.Value, "STRATEGY")
 MODES = EnumTable(RtcMode, pb.RtcMode.Value, "RTC_MODE")

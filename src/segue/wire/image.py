@@ -13,9 +13,10 @@ from __future__ import annotations
 import numpy as np
 import simplejpeg
 
+from segue.core.jpeg import MAX_JPEG_PIXELS, jpeg_header
 from segue.core.specs import CameraSpec
-from segue.core.types import ImageArray
-from segue.errors import LocalProtocolError, RemoteProtocolError
+from segue.core.types import Frame, ImageArray
+from segue.errors import LocalProtocolError, RemoteProtocolError, RobotFault
 from segue.wire.records import EncodedImage, Encoding
 
 DEFAULT_QUALITY = 90
@@ -56,6 +57,47 @@ def encode_raw(image: ImageArray) -> EncodedImage:
     return EncodedImage(Encoding.RAW, image.shape[0], image.shape[1], image.tobytes())
 
 
+def pass_through(frame: Frame) -> EncodedImage | None:
+    """Returns the JPEG that a camera itself made, as it is, if the other side will take it; else None.
+
+    Its header is held against the same rules as on arrival; its pixels are not decoded.
+    """
+    if frame.jpeg is None:
+        return None
+    header = jpeg_header(frame.jpeg)
+    if header is None:
+        return None
+    image = EncodedImage(Encoding.JPEG, header.height, header.width, frame.jpeg)
+    try:
+        _check_jpeg(image, "frame")
+    except RemoteProtocolError:
+        return None
+    return image
+
+
+def pixels(frame: Frame) -> ImageArray:
+    """Returns the pixels of a camera's picture, (height, width, 3) uint8 RGB, decoded if need be.
+
+    A cheap camera's JPEG may be slightly damaged; what of it can be seen is taken.
+
+    Raises:
+        RobotFault: it cannot be decoded, or is larger than any camera's.
+    """
+    if frame.image is not None:
+        return frame.image
+    header = jpeg_header(frame.jpeg or b"")
+    size = header.height * header.width if header else 0
+    if not 0 < size <= MAX_JPEG_PIXELS or _scans(frame.jpeg or b"") > _MAX_SCANS:
+        raise RobotFault("a picture that is no JPEG, or too large a one")
+    try:
+        decoded: ImageArray = simplejpeg.decode_jpeg(
+            frame.jpeg, colorspace="RGB", fastdct=False, fastupsample=False, strict=False
+        )
+    except _NO_JPEG as error:
+        raise RobotFault(f"a damaged picture: {error}") from None
+    return decoded
+
+
 def decode(image: EncodedImage, camera: CameraSpec) -> ImageArray:
     """Returns the picture, (height, width, 3) uint8 RGB.
 
@@ -84,20 +126,7 @@ def _decode_raw(image: EncodedImage, camera: CameraSpec) -> ImageArray:
 
 
 def _decode_jpeg(image: EncodedImage, camera: CameraSpec) -> ImageArray:
-    try:
-        height, width, colorspace, _ = simplejpeg.decode_jpeg_header(image.data)
-    except _NO_JPEG:
-        raise RemoteProtocolError(f"image of {camera.name}: not a JPEG") from None
-    if (height, width) != (image.height, image.width):
-        raise RemoteProtocolError(
-            f"image of {camera.name}: the JPEG says {width}x{height}, announced were "
-            f"{image.width}x{image.height}"
-        )
-    if colorspace != "YCbCr":
-        raise RemoteProtocolError(f"image of {camera.name}: the JPEG is {colorspace}, not in colour (YCbCr)")
-    # Compressed data never holds a marker by chance: its 0xff bytes are followed by zero.
-    if image.data.count(_START_OF_SCAN) > _MAX_SCANS:
-        raise RemoteProtocolError(f"image of {camera.name}: the JPEG has more than {_MAX_SCANS} scans")
+    _check_jpeg(image, camera.name)
     try:
         decoded: ImageArray = simplejpeg.decode_jpeg(
             image.data, colorspace="RGB", fastdct=False, fastupsample=False
@@ -105,6 +134,27 @@ def _decode_jpeg(image: EncodedImage, camera: CameraSpec) -> ImageArray:
     except _NO_JPEG:
         raise RemoteProtocolError(f"image of {camera.name}: the JPEG is damaged") from None
     return decoded
+
+
+def _check_jpeg(image: EncodedImage, camera: str) -> None:
+    """Refuses a JPEG whose header is not what was announced, before it is decoded."""
+    try:
+        height, width, colorspace, _ = simplejpeg.decode_jpeg_header(image.data)
+    except _NO_JPEG:
+        raise RemoteProtocolError(f"image of {camera}: not a JPEG") from None
+    if (height, width) != (image.height, image.width):
+        raise RemoteProtocolError(
+            f"image of {camera}: the JPEG says {width}x{height}, announced were {image.width}x{image.height}"
+        )
+    if colorspace != "YCbCr":
+        raise RemoteProtocolError(f"image of {camera}: the JPEG is {colorspace}, not in colour (YCbCr)")
+    if _scans(image.data) > _MAX_SCANS:
+        raise RemoteProtocolError(f"image of {camera}: the JPEG has more than {_MAX_SCANS} scans")
+
+
+def _scans(data: bytes) -> int:
+    # Compressed data never holds a marker by chance: its 0xff bytes are followed by zero.
+    return data.count(_START_OF_SCAN)
 
 
 def _check_picture(image: ImageArray) -> None:

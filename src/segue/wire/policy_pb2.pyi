@@ -109,6 +109,38 @@ KIND_DISCRETE: Kind.ValueType  # 4
 """jumps, is never blended; holding keeps it"""
 global___Kind = Kind
 
+class _Fit:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _FitEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_Fit.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    FIT_UNSPECIFIED: _Fit.ValueType  # 0
+    """as the camera sends it; so is a value that a peer does not know"""
+    FIT_STRETCH: _Fit.ValueType  # 1
+    """fills the size"""
+    FIT_PAD_LEFT_TOP: _Fit.ValueType  # 2
+    """whole picture, black at the left or above"""
+    FIT_PAD_CENTER: _Fit.ValueType  # 3
+    """whole picture, black on both sides"""
+    FIT_CROP_CENTER: _Fit.ValueType  # 4
+    """the middle, overhanging sides cut off"""
+
+class Fit(_Fit, metaclass=_FitEnumTypeWrapper):
+    """How a picture is brought to a policy's size: bilinear, half-pixel centres, no smoothing."""
+
+FIT_UNSPECIFIED: Fit.ValueType  # 0
+"""as the camera sends it; so is a value that a peer does not know"""
+FIT_STRETCH: Fit.ValueType  # 1
+"""fills the size"""
+FIT_PAD_LEFT_TOP: Fit.ValueType  # 2
+"""whole picture, black at the left or above"""
+FIT_PAD_CENTER: Fit.ValueType  # 3
+"""whole picture, black on both sides"""
+FIT_CROP_CENTER: Fit.ValueType  # 4
+"""the middle, overhanging sides cut off"""
+global___Fit = Fit
+
 class _Strategy:
     ValueType = typing.NewType("ValueType", builtins.int)
     V: typing_extensions.TypeAlias = ValueType
@@ -306,7 +338,9 @@ global___Tensor = Tensor
 
 @typing.final
 class Image(google.protobuf.message.Message):
-    """One picture of one camera; its size is the one announced in Open."""
+    """One picture of one camera; its size is the one announced in Open, or the policy's own
+    where the policy's spec says how a picture is fitted to it.
+    """
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -380,12 +414,15 @@ class CameraSpec(google.protobuf.message.Message):
     HEIGHT_FIELD_NUMBER: builtins.int
     WIDTH_FIELD_NUMBER: builtins.int
     FPS_FIELD_NUMBER: builtins.int
+    FIT_FIELD_NUMBER: builtins.int
     name: builtins.str
     height: builtins.int
     """pixels; 0 in a policy's spec means any"""
     width: builtins.int
     """pixels; 0 in a policy's spec means any"""
     fps: builtins.float
+    fit: global___Fit.ValueType
+    """of a policy only; either side may do it, and the server does what is left"""
     def __init__(
         self,
         *,
@@ -393,8 +430,9 @@ class CameraSpec(google.protobuf.message.Message):
         height: builtins.int = ...,
         width: builtins.int = ...,
         fps: builtins.float = ...,
+        fit: global___Fit.ValueType = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["fps", b"fps", "height", b"height", "name", b"name", "width", b"width"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["fit", b"fit", "fps", b"fps", "height", b"height", "name", b"name", "width", b"width"]) -> None: ...
 
 global___CameraSpec = CameraSpec
 

@@ -15,7 +15,7 @@ from segue.core.types import Guidance
 from segue.errors import RemoteProtocolError
 from segue.wire import policy_pb2 as pb
 from segue.wire.checks import check_name, check_range, check_text, check_unique
-from segue.wire.enums import JACOBIANS, KINDS, MODES, SCHEDULES, STRATEGIES
+from segue.wire.enums import FITS, JACOBIANS, KINDS, MODES, SCHEDULES, STRATEGIES
 from segue.wire.version import MAX_CAMERAS, MAX_DIMENSIONS, MAX_PIXELS, MAX_TENSOR_SIDE
 
 _MAX_WINDOW = MAX_TENSOR_SIDE
@@ -127,8 +127,15 @@ def _encode_observation_spec(spec: ObservationSpec) -> pb.ObservationSpec:
     return pb.ObservationSpec(
         state=_encode_dimensions(spec.state),
         environment=spec.environment,
-        cameras=[pb.CameraSpec(name=c.name, height=c.height, width=c.width, fps=c.fps) for c in spec.cameras],
+        cameras=[_encode_camera(camera) for camera in spec.cameras],
     )
+
+
+def _encode_camera(camera: CameraSpec) -> pb.CameraSpec:
+    message = pb.CameraSpec(name=camera.name, height=camera.height, width=camera.width, fps=camera.fps)
+    if camera.fit is not None:
+        message.fit = FITS.encode(camera.fit)
+    return message
 
 
 def _decode_observation_spec(message: pb.ObservationSpec, field: str) -> ObservationSpec:
@@ -153,7 +160,7 @@ def _decode_cameras(messages: Sequence[pb.CameraSpec], field: str) -> tuple[Came
     pixels = sum(message.height * message.width for message in messages)
     if pixels > MAX_PIXELS:
         raise RemoteProtocolError(f"{field}: {pixels} pixels in all, at most {MAX_PIXELS} are allowed")
-    return tuple(CameraSpec(m.name, m.height, m.width, m.fps) for m in messages)
+    return tuple(CameraSpec(m.name, m.height, m.width, m.fps, FITS.find(m.fit)) for m in messages)
 
 
 def _encode_dimensions(dimensions: Iterable[Dimension]) -> list[pb.Dimension]:

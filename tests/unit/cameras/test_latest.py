@@ -15,6 +15,7 @@ from segue.core.specs import CameraSpec
 from segue.core.types import Frame
 from segue.errors import RobotFault
 from segue.testing.cameras import FakeCamera
+from tests.unit.cameras.samples import jpegs
 
 WAIT_S = 20.0
 SPEC = CameraSpec("front", 48, 64, fps=100.0)
@@ -184,5 +185,58 @@ def test_a_camera_whose_pictures_are_old_has_failed() -> None:
     watched.start()
     assert wait_until(lambda: "its newest picture is" in (watched.fault() or ""))
     assert watched.latest() is None
+    camera.release()
+    watched.stop()
+
+
+def jpeg_frame(jpeg: bytes) -> Frame:
+    return Frame(None, time.monotonic_ns(), 1, jpeg)
+
+
+def test_a_jpeg_is_handed_out_undecoded() -> None:
+    """A frame that is a JPEG of the right size is handed out as it is."""
+    camera = HandCamera(jpeg_frame(jpegs(1)[0]))
+    watched = LatestFrame(camera)
+    watched.start()
+    assert watched.wait_first(WAIT_S)
+    shown = watched.latest()
+    assert shown is not None
+    assert (shown.image, shown.jpeg) == (None, jpegs(1)[0])
+    camera.release()
+    watched.stop()
+
+
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        (jpeg_frame(jpegs(1, 64, 48)[0]), "its picture is 48x64, the camera's is 64x48"),
+        (jpeg_frame(jpegs(1)[0][:-1]), "not a whole one"),
+        (jpeg_frame(b"\xff\xd8 no picture \xff\xd9"), "is no JPEG"),
+        (jpeg_frame(b"\xff\xd8" + bytes(5 * 2**20) + b"\xff\xd9"), "is no JPEG"),
+        (Frame(None, 1, 1), "NoneType"),
+    ],
+)
+def test_a_jpeg_that_is_not_as_announced_is_a_fault(bad: Frame, said: str) -> None:
+    """A JPEG of another size, cut off, too large or none at all is never handed out."""
+    camera = HandCamera(bad)
+    watched = LatestFrame(camera, WatchPlan(stale_ns=3600 * NS_PER_S))
+    watched.start()
+    assert wait_until(lambda: watched.fault() is not None)
+    assert said in (watched.fault() or "")
+    assert watched.latest() is None
+    camera.release()
+    watched.stop()
+
+
+def test_a_jpeg_that_claims_a_huge_size_is_a_fault_of_a_camera_of_any_size() -> None:
+    """Where the spec leaves the size open, a header still cannot claim 65535 x 65535."""
+    honest = bytearray(jpegs(1)[0])
+    at = honest.index(b"\xff\xc0") + 5
+    honest[at : at + 4] = b"\xff\xff\xff\xff"
+    camera = HandCamera(jpeg_frame(bytes(honest)))
+    camera.spec = CameraSpec("front")
+    watched = LatestFrame(camera, WatchPlan(stale_ns=3600 * NS_PER_S))
+    watched.start()
+    assert wait_until(lambda: "65535x65535" in (watched.fault() or ""))
     camera.release()
     watched.stop()

@@ -11,6 +11,8 @@ import torch
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
+from segue.core.resize import Fit
+from segue.core.specs import CameraSpec
 from segue.errors import ConfigError
 from segue.policies.flow import FlowPolicy
 from segue.policies.registry import MAX_FILE_BYTES, WEIGHTS, load_policy, resolve_device
@@ -107,3 +109,35 @@ def test_missing_device_lists_what_is_here(device: str) -> None:
     """A device that does not exist is refused with those that do."""
     with pytest.raises(ConfigError, match="allowed are auto, cpu"):
         resolve_device(device)
+
+
+def test_scripted_pictures_come_after_the_rate() -> None:
+    """The scripted policy asks for the cameras, size and fit that its name lists, and says another hash."""
+    policy = load_policy("builtin:scripted@30:front,wrist:320x224:pad_left_top")
+    assert policy.spec.action_hz == 30.0
+    assert policy.spec.observation.cameras == tuple(
+        CameraSpec(name, 224, 320, fit=Fit.PAD_LEFT_TOP) for name in ("front", "wrist")
+    )
+    assert policy.spec.policy_hash != load_policy("builtin:scripted@30").spec.policy_hash
+
+
+@pytest.mark.parametrize(
+    "wishes",
+    [
+        "30:front",
+        "30:front:224x224",
+        "30:front:224:stretch",
+        "30:front:0x224:stretch",
+        "30:front:224x99999999999:stretch",
+        "30:front:-224x224:stretch",
+        "30:front:224x224:squeeze",
+        "30:,front:224x224:stretch",
+        "30:front,front:224x224:stretch",
+        "30:a,b,c,d,e,f,g,h,i:224x224:stretch",
+        "30:front:224x224:stretch:more",
+    ],
+)
+def test_pictures_that_cannot_be_are_refused(wishes: str) -> None:
+    """Too few or many parts, no such size or fit, a camera twice: each is said with what is allowed."""
+    with pytest.raises(ConfigError, match=r"is not HZ:CAMERA,CAMERA:WIDTHxHEIGHT:FIT .* pad_left_top"):
+        load_policy(f"builtin:scripted@{wishes}")

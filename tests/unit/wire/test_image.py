@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from segue.core.specs import CameraSpec
-from segue.errors import LocalProtocolError, RemoteProtocolError
-from segue.wire.image import decode, encode, encode_raw
+from segue.core.types import Frame
+from segue.errors import LocalProtocolError, RemoteProtocolError, RobotFault
+from segue.wire.image import decode, encode, encode_raw, pass_through, pixels
 from segue.wire.records import EncodedImage, Encoding
 
 CAMERA = CameraSpec("front", 48, 64)
@@ -140,3 +141,71 @@ def test_a_jpeg_of_an_odd_subsampling_is_no_jpeg() -> None:
     odd = jpeg.data[:at] + b"\x14" + jpeg.data[at + 1 :]
     with pytest.raises(RemoteProtocolError, match="not a JPEG"):
         decode(replace(jpeg, data=odd), CAMERA)
+
+
+def own(image: np.ndarray, **wish: object) -> Frame:
+    """Returns a frame that holds only a JPEG, as a camera made it."""
+    options = {"quality": 85, "colorspace": "RGB", "colorsubsampling": "422"} | wish
+    return Frame(None, 1, 1, simplejpeg.encode_jpeg(np.ascontiguousarray(image), **options))
+
+
+@pytest.mark.parametrize("sampling", ["444", "422", "420"])
+def test_a_camera_s_own_jpeg_travels_as_it_is(sampling: str) -> None:
+    """What passes through is byte for byte the camera's, and the other side takes it."""
+    frame = own(scene(), colorsubsampling=sampling)
+    passed = pass_through(frame)
+    assert passed is not None
+    assert passed.data is frame.jpeg
+    assert np.array_equal(decode(passed, CAMERA), pixels(frame))
+
+
+def test_a_jpeg_without_tables_travels_as_it_is() -> None:
+    """Most USB cameras leave out the standard Huffman tables; both sides know them."""
+    frame = own(scene())
+    jpeg = frame.jpeg or b""
+    tables = jpeg.index(b"\xff\xc4")
+    begin = jpeg.index(b"\xff\xda")
+    bare = replace(frame, jpeg=jpeg[:tables] + jpeg[begin:])
+    passed = pass_through(bare)
+    assert passed is not None
+    assert np.array_equal(decode(passed, CAMERA), pixels(frame))
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        Frame(scene(), 1, 1),
+        Frame(None, 1, 1, b"no picture"),
+        own(scene()[:, :, :1], colorspace="GRAY", colorsubsampling="Gray"),
+        replace(own(scene()), jpeg=(own(scene()).jpeg or b"") + b"\xff\xda" * 65),
+    ],
+    ids=["pixels", "noise", "grey", "scans"],
+)
+def test_what_the_other_side_would_refuse_does_not_pass(frame: Frame) -> None:
+    """Pixels, noise, a grey picture and one of very many scans are not passed on as they are."""
+    assert pass_through(frame) is None
+
+
+def test_pixels_are_those_that_are_there_or_else_decoded() -> None:
+    """Pixels that a frame has are handed out as they are; a JPEG, a grey one too, is decoded to RGB."""
+    image = scene()
+    assert pixels(Frame(image, 1, 1, b"not looked at")) is image
+    grey = pixels(own(image[:, :, :1], colorspace="GRAY", colorsubsampling="Gray"))
+    assert grey.shape == image.shape
+    assert np.abs(grey.astype(int) - image[:, :, :1]).max() <= 8
+
+
+def test_of_a_slightly_damaged_picture_is_taken_what_can_be_seen() -> None:
+    """A camera's JPEG with some bytes lost still gives a picture of the right size."""
+    frame = own(scene())
+    jpeg = frame.jpeg or b""
+    assert pixels(replace(frame, jpeg=jpeg[:-400] + b"\xff\xd9")).shape == (48, 64, 3)
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"\xff\xd8\xff\xd9", with_size(own(scene()).jpeg or b"", 65535, 65535)]
+)
+def test_pixels_of_what_is_no_picture_are_a_fault(data: bytes) -> None:
+    """Nothing is decoded, and no memory set aside, for what is no picture or claims a huge size."""
+    with pytest.raises(RobotFault, match="no JPEG, or too large"):
+        pixels(Frame(None, 1, 1, data))

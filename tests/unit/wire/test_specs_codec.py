@@ -8,6 +8,8 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 
+from segue.clock import NS_PER_S
+from segue.core.resize import Fit
 from segue.core.specs import ActionSpec, CameraSpec, Dimension, ObservationSpec, PolicySpec, RobotSpec
 from segue.core.types import Guidance
 from segue.errors import RemoteProtocolError
@@ -98,6 +100,17 @@ def test_a_policy_that_cannot_be_is_refused(field: str, value: float | str) -> N
         decode_policy_spec(message)
 
 
+def test_a_policy_may_declare_ten_minutes_for_an_inference_and_no_more() -> None:
+    """A client waits as long as a policy says, so more than 600 s and less than none are refused by name."""
+    slow = replace(POLICY, warm_inference_ns=600 * NS_PER_S)
+    message = encode_policy_spec(slow)
+    assert decode_policy_spec(message) == slow
+    for duration_ns in (600 * NS_PER_S + 1, 2**62, -1):
+        message.warm_inference_ns = duration_ns
+        with pytest.raises(RemoteProtocolError, match=r"policy\.warm_inference_ns"):
+            decode_policy_spec(message)
+
+
 def test_a_policys_camera_may_be_of_any_size() -> None:
     """A camera of size 0 in a policy's spec means any size and passes."""
     any_size = replace(POLICY, observation=ObservationSpec(JOINTS, (), (CameraSpec("front"),)))
@@ -124,3 +137,22 @@ def test_guidance_that_cannot_be_is_refused(field: str, value: float) -> None:
     setattr(message, field, value)
     with pytest.raises(RemoteProtocolError, match=f"guidance.{field}"):
         decode_guidance(message)
+
+
+@pytest.mark.parametrize("fit", [*Fit, None])
+def test_a_fit_arrives_as_it_was(fit: Fit | None) -> None:
+    """How a policy wants its pictures fitted comes back, and that it says nothing, too."""
+    camera = CameraSpec("front", 224, 224, fit=fit)
+    policy = replace(POLICY, observation=ObservationSpec(JOINTS, (), (camera,)))
+    assert decode_policy_spec(encode_policy_spec(policy)) == policy
+
+
+def test_a_fit_of_a_newer_peer_means_as_the_camera_sends_it() -> None:
+    """A number that this side does not know is no refusal: the other side does the fitting."""
+    camera = CameraSpec("front", 224, 224, fit=Fit.STRETCH)
+    policy = replace(POLICY, observation=ObservationSpec(JOINTS, (), (camera,)))
+    message = encode_policy_spec(policy)
+    message.observation.cameras[0].fit = 99  # type: ignore[assignment]
+    decoded = decode_policy_spec(message)
+    assert decoded.observation.cameras[0].geometry is None
+    assert decoded.spec_hash() == policy.spec_hash()
