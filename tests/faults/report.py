@@ -15,14 +15,6 @@ from dataclasses import dataclass, field
 NOISE = 5.0
 WIDTHS = (3, 30, 52, 58)
 
-WAITING_FOR_THE_BUS = (
-    ("16", "servo bus timeout, bad checksum"),
-    ("17", "servo overload, over-temperature"),
-    ("18", "USB serial unplugged"),
-    ("20", "two clients on one serial port"),
-    ("21", "calibration missing or another arm's"),
-)
-
 
 @dataclass
 class Row:
@@ -57,12 +49,10 @@ class Row:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """Returns the rows as text, those that wait for the arm's bus last."""
+    """Returns the rows as text, in the order of their numbers."""
     lines = [_line(("#", "fault", "promised", "measured"), "verdict"), "-" * (sum(WIDTHS) + 4 * 2 + 8)]
     for row in sorted(rows, key=_order):
         lines += _wrapped(row)
-    for number, fault in WAITING_FOR_THE_BUS:
-        lines.append(_line((number, fault, "comes with the arm's bus", ""), "waits"))
     return "\n".join(lines)
 
 

@@ -2,9 +2,10 @@
 
 One turn is 4096 counts. A register is one byte or two, low byte first; where it
 carries a sign the sign is a bit of its own (sign and magnitude, not two's
-complement), and which bit differs from register to register. Registers below
-`LOCK` live in EEPROM: they survive power, take writes only while `LOCK` is 0,
-and wear out. Nothing here opens a port.
+complement), and which bit differs from register to register. The first 40
+bytes live in EEPROM: what is written there while `LOCK` is 0 survives power,
+and wears it out; what is written while it is 1 is forgotten with the power.
+Nothing here opens a port.
 Source: the vendor's memory table for the STS series; LeRobot's `feetech` tables agree.
 """
 
@@ -30,7 +31,7 @@ class Register:
         address: of its first byte.
         size: bytes, 1 or 2.
         sign_bit: number of the bit that holds the sign; None for a register without sign.
-        eeprom: survives power, and is written only while unlocked.
+        eeprom: survives power, if it was written while unlocked.
     """
 
     name: str

@@ -1,6 +1,6 @@
 """Tools for testing robots, policies and whole runs; public, for anybody's tests.
 
-    check_robot, check_policy       does mine keep the promises?
+    check_robot, check_camera, check_policy   does mine keep the promises?
     FakeRobot, FakeCamera           stand-ins that can be told to fail
     VirtualClock                    time that passes at once
     SimLink, LinkModel, Partition   a network in a box
@@ -10,6 +10,7 @@
     check_commands, assert_clean    did an arm ever move wrongly? judged from its log of commands,
                                     which read_commands reads
     FaultProxy, Schedule            a bad network between real processes
+    FeetechBus                      an SO-101's servos behind a serial port, without the arm
 
 Names are loaded when they are first used: a fake robot in the control process
 must not bring the server with it.
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
     from segue.testing.cameras import FakeCamera
     from segue.testing.checker import Violation, assert_clean, check_commands
     from segue.testing.clock import VirtualClock
-    from segue.testing.conformance import check_policy, check_robot
+    from segue.testing.conformance import check_camera, check_policy, check_robot
+    from segue.testing.feetech_bus import FeetechBus
     from segue.testing.netfaults import Change, NetFault, Schedule
     from segue.testing.proxy import FaultProxy
     from segue.testing.robots import FakeRobot
@@ -39,6 +41,7 @@ __all__ = [
     "FakeCamera",
     "FakeRobot",
     "FaultProxy",
+    "FeetechBus",
     "LinkModel",
     "NetFault",
     "Partition",
@@ -53,6 +56,7 @@ __all__ = [
     "Violation",
     "VirtualClock",
     "assert_clean",
+    "check_camera",
     "check_commands",
     "check_policy",
     "check_robot",
@@ -64,7 +68,8 @@ _HOMES = {
     ".cameras": ("FakeCamera",),
     ".checker": ("Violation", "assert_clean", "check_commands"),
     ".clock": ("VirtualClock",),
-    ".conformance": ("check_policy", "check_robot"),
+    ".conformance": ("check_camera", "check_policy", "check_robot"),
+    ".feetech_bus": ("FeetechBus",),
     ".netfaults": ("Change", "NetFault", "Schedule"),
     ".proxy": ("FaultProxy",),
     ".robots": ("FakeRobot",),

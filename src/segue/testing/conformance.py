@@ -1,21 +1,26 @@
-"""Whether somebody's robot or policy keeps the promises that Segue builds on.
+"""Whether somebody's robot, camera or policy keeps the promises that Segue builds on.
 
-`check_robot` and `check_policy` raise `AssertionError` with one sentence that
+`check_robot`, `check_camera` and `check_policy` raise `AssertionError` with one sentence that
 says which promise is broken; they return nothing when all hold. They are what
 a plug-in's own test should call, and what Segue calls for its own devices.
 """
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 
+from segue.cameras.base import Camera
 from segue.clock import NS_PER_S
-from segue.core.specs import ActionSpec, Kind, PolicySpec
-from segue.core.types import FloatArray, Guidance, Leftover, Observation
+from segue.core.jpeg import whole_jpeg
+from segue.core.specs import ActionSpec, CameraSpec, Kind, PolicySpec
+from segue.core.types import FloatArray, Frame, Guidance, Leftover, Observation
 from segue.policies.base import Policy, PolicyInput, PolicyOutput
 from segue.robots.base import Robot, RobotState
+from segue.wire.image import pixels
 
 
 def check_robot(robot: Robot, control_hz: float = 100.0, settle_ticks: int = 60) -> None:
@@ -33,15 +38,22 @@ def check_robot(robot: Robot, control_hz: float = 100.0, settle_ticks: int = 60)
     width = len(spec.action)
     assert width, "the action spec has no dimension"
     assert len(set(spec.action.names)) == width, f"names repeat: {spec.action.names}"
-    rest = np.asarray(robot.rest_pose)
-    assert rest.shape == (width,), f"rest_pose has shape {rest.shape}, not ({width},)"
-    assert _within(spec.action, rest), "rest_pose lies outside the position limits"
+    _check_rest_pose(robot)
     robot.connect()
     try:
+        _check_rest_pose(robot)
         _Drive(robot, control_hz, settle_ticks).check_all_joints()
     finally:
         robot.disconnect()
         robot.disconnect()  # may be called twice
+
+
+def _check_rest_pose(robot: Robot) -> None:
+    if robot.rest_pose is None:
+        return
+    rest, width = np.asarray(robot.rest_pose), len(robot.spec.action)
+    assert rest.shape == (width,), f"rest_pose has shape {rest.shape}, not ({width},)"
+    assert _within(robot.spec.action, rest), "rest_pose lies outside the position limits"
 
 
 class _Drive:
@@ -119,6 +131,59 @@ def _check_state(robot: Robot, seen: RobotState) -> None:
     assert np.isfinite(seen.state).all(), "read returned a joint that is not finite"
     expected = (len(observation.environment),)
     assert seen.environment.shape == expected, "read returned another number of environment values"
+
+
+def check_camera(camera: Camera, frames: int = 6) -> None:
+    """Checks a camera that is not open: its pictures, their numbers and stamps, and a reopening.
+
+    Args:
+        camera: is opened, looked through and closed, twice.
+        frames: pictures looked at each time; some must be new ones.
+
+    Raises:
+        AssertionError: a promise of `segue.cameras.base.Camera` is broken.
+    """
+    seen: list[Frame] = []
+    for _ in range(2):
+        camera.open()
+        try:
+            begun_ns = time.monotonic_ns()
+            seen += [_checked_frame(camera) for _ in range(frames)]
+            took_s = (time.monotonic_ns() - begun_ns) / NS_PER_S
+        finally:
+            camera.close()
+            camera.close()  # may be called twice
+        expected_s = (frames - 1) / camera.spec.fps
+        assert took_s > 0.5 * expected_s, (
+            f"{frames} pictures came within {took_s:.3g} s: grab must wait for the next one"
+        )
+        assert seen[-1].number > seen[-frames].number, "no picture has a new number: is the camera frozen?"
+    for earlier, later in pairwise(seen):
+        assert later.number >= earlier.number, (
+            f"the number falls from {earlier.number} to {later.number}; it counts up, over a reopening too"
+        )
+        ordered = later.captured_ns >= earlier.captured_ns
+        assert ordered, "the stamp of a picture is earlier than that of the one before it"
+
+
+def _checked_frame(camera: Camera) -> Frame:
+    frame, spec = camera.grab(), camera.spec
+    assert isinstance(frame, Frame), f"grab returned {type(frame).__name__}, not a Frame"
+    assert frame.image is not None or frame.jpeg is not None, "a frame holds neither pixels nor a JPEG"
+    assert frame.captured_ns <= time.monotonic_ns(), "a picture is stamped with a time to come"
+    if frame.jpeg is not None:
+        assert whole_jpeg(frame.jpeg) == frame.jpeg, "a frame's JPEG has no begin or end, or more than that"
+        _check_pixels(pixels(replace(frame, image=None)), spec)
+    if frame.image is not None:
+        _check_pixels(frame.image, spec)
+    return frame
+
+
+def _check_pixels(image: object, spec: CameraSpec) -> None:
+    assert isinstance(image, np.ndarray), f"a frame's image is {type(image).__name__}, not an array"
+    assert image.dtype == np.uint8, f"pixels are {image.dtype}, not uint8"
+    expected = (spec.height or image.shape[0], spec.width or image.shape[1], 3)
+    assert image.shape == expected, f"a picture has shape {image.shape}, not {expected}"
 
 
 def check_policy(policy: Policy, seed: int = 0) -> None:

@@ -5,13 +5,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import simplejpeg
 
-from segue.core.specs import PolicySpec
-from segue.core.types import FloatArray
+from segue.core.specs import CameraSpec, PolicySpec
+from segue.core.types import FloatArray, Frame
 from segue.policies.base import Policy, PolicyInput, PolicyOutput
 from segue.policies.registry import load_policy
 from segue.robots.base import RobotState
-from segue.testing.conformance import check_policy, check_robot
+from segue.testing.cameras import FakeCamera
+from segue.testing.conformance import check_camera, check_policy, check_robot
 from segue.testing.robots import FakeRobot
 
 
@@ -134,3 +136,92 @@ def test_the_simulated_arm_conforms() -> None:
     robot = SimSO101()
     check_robot(robot)
     assert robot.spec.robot_type == "sim_so101"
+
+
+CAMERA = CameraSpec("front", 48, 64, fps=200.0)
+
+
+def test_our_own_drawn_camera_conforms() -> None:
+    """The camera that draws its pictures keeps the promises of the `Camera` protocol."""
+    camera = FakeCamera(CAMERA)
+    check_camera(camera)
+    assert camera.grabbed == 12
+
+
+class _Spoiled(FakeCamera):
+    """A camera that does everything right but for what a subclass changes."""
+
+    def __init__(self) -> None:
+        super().__init__(CAMERA)
+
+    def grab(self) -> Frame:
+        return self.spoil(super().grab())
+
+    def spoil(self, frame: Frame) -> Frame:
+        return frame
+
+
+class _Small(_Spoiled):
+    def spoil(self, frame: Frame) -> Frame:
+        return replace(frame, image=frame.image[:40])  # type: ignore[index]
+
+
+class _Frozen(_Spoiled):
+    def spoil(self, frame: Frame) -> Frame:
+        return replace(frame, number=1)
+
+
+class _Backward(_Spoiled):
+    def spoil(self, frame: Frame) -> Frame:
+        return replace(frame, number=(frame.number - 1) % 6)
+
+
+class _Prophet(_Spoiled):
+    def spoil(self, frame: Frame) -> Frame:
+        return replace(frame, captured_ns=frame.captured_ns + 10**10)
+
+
+class _Shuffled(_Spoiled):
+    def spoil(self, frame: Frame) -> Frame:
+        return replace(frame, captured_ns=frame.captured_ns - 10**9 * (frame.number % 2))
+
+
+class _Empty(_Spoiled):
+    def spoil(self, frame: Frame) -> Frame:
+        return replace(frame, image=None)
+
+
+class _CutOff(_Spoiled):
+    def spoil(self, frame: Frame) -> Frame:
+        return replace(frame, image=None, jpeg=simplejpeg.encode_jpeg(frame.image)[:-2])
+
+
+class _OtherJpeg(_Spoiled):
+    def spoil(self, frame: Frame) -> Frame:
+        return replace(frame, jpeg=simplejpeg.encode_jpeg(np.zeros((8, 8, 3), np.uint8)))
+
+
+class _Hasty(_Spoiled):
+    def grab(self) -> Frame:
+        self._due_s = 0.0
+        return super().grab()
+
+
+@pytest.mark.parametrize(
+    ("broken", "promise"),
+    [
+        (_Small, "shape"),
+        (_Frozen, "frozen"),
+        (_Backward, "the number falls from"),
+        (_Prophet, "a time to come"),
+        (_Shuffled, "earlier than"),
+        (_Empty, "neither pixels nor a JPEG"),
+        (_CutOff, "begin or end"),
+        (_OtherJpeg, "shape"),
+        (_Hasty, "grab must wait"),
+    ],
+)
+def test_a_broken_camera_is_told_what_it_breaks(broken: type[_Spoiled], promise: str) -> None:
+    """`check_camera` fails on a camera that breaks a promise, and names the promise."""
+    with pytest.raises(AssertionError, match=promise):
+        check_camera(broken())
