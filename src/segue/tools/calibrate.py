@@ -1,0 +1,212 @@
+"""Finds an arm's calibration with a person who moves it by hand, as LeRobot's users know it.
+
+First the arm is put into the middle of its ways, which becomes the middle of
+each counter (2047), so that no way crosses the counter's end; then every joint
+is moved from stop to stop. Torque is off all the while. Until the end the
+servos hold what is being tried; whatever ends it before, they are given back
+what they held, or it is said which of them may not be. The person is a
+protocol: a terminal, or a script.
+Source: LeRobot's `SOFollower.calibrate` and its half-turn homing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from segue.errors import RobotFault, SegueError
+from segue.robots import sts3215
+from segue.robots.calibration import JOINT_IDS, MAX_COUNT, MAX_OFFSET, Calibration, MotorCalibration
+from segue.robots.calibration_registers import (
+    read_registers,
+    refuse_torque,
+    write_kept,
+    write_registers,
+)
+from segue.robots.feetech import ServoBus
+from segue.robots.so101_setup import check_servos
+from segue.robots.sts3215 import COUNTS_PER_TURN
+
+MIDDLE = MAX_COUNT // 2
+# It turns without a stop, so its whole counter is its way.
+FULL_TURN = "wrist_roll"
+# 18 degrees: less is a joint that somebody forgot, or touched in passing.
+LEAST_WAY = 200
+_POSITION_MODE = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How far a joint has been moved so far, counts."""
+
+    joint: str
+    least: int
+    present: int
+    most: int
+
+    @property
+    def is_moved(self) -> bool:
+        """Whether it was moved far enough to believe it."""
+        return self.most - self.least >= LEAST_WAY
+
+
+class Person(Protocol):
+    """Who moves the arm."""
+
+    def tell(self, text: str) -> None:
+        """Shows a sentence."""
+        ...
+
+    def ask(self, text: str) -> str:
+        """Shows a sentence, waits for ENTER, and returns what was typed before it."""
+        ...
+
+    def show(self, ways: Sequence[Way]) -> None:
+        """Shows how far each joint has been moved, in place of what was shown before."""
+        ...
+
+    def pressed(self) -> bool:
+        """Waits for a moment, and returns whether ENTER was pressed in it."""
+        ...
+
+
+@contextmanager
+def calibrated(bus: ServoBus, person: Person) -> Iterator[Calibration]:
+    """Finds a new calibration, which the servos hold while it is kept somewhere, and from then on.
+
+    What fails or is broken off before the end of the block leaves the servos as they were, but for
+    torque, which is off.
+
+    Raises:
+        RobotFault: a servo does not answer, or a joint went past the end of its counter.
+        SafetyLatch: a servo says that it is in danger.
+    """
+    check_servos(bus, JOINT_IDS)
+    _let_go(bus, person)
+    with _given_back(bus, person):
+        for servo in JOINT_IDS.values():
+            write_kept(bus, servo, sts3215.LOCK, 0)
+            write_kept(bus, servo, sts3215.OPERATING_MODE, _POSITION_MODE)
+        offsets = _find_middle(bus, person)
+        ways = _find_ways(bus, person)
+        found = {
+            name: MotorCalibration(servo, 0, offsets[name], ways[name].least, ways[name].most)
+            for name, servo in JOINT_IDS.items()
+        }
+        write_registers(bus, found)
+        yield found
+
+
+def write_calibration(bus: ServoBus, person: Person, calibration: Calibration) -> None:
+    """Writes a known calibration into the servos, all of it or none.
+
+    Raises:
+        RobotFault: a servo has torque or does not answer.
+    """
+    check_servos(bus, JOINT_IDS)
+    refuse_torque(bus, JOINT_IDS)
+    with _given_back(bus, person):
+        write_registers(bus, calibration)
+
+
+@contextmanager
+def _given_back(bus: ServoBus, person: Person) -> Iterator[None]:
+    """Gives the servos back what they held, when what is done meanwhile fails or is broken off.
+
+    Raises:
+        RobotFault: a servo does not answer.
+    """
+    ids = JOINT_IDS.values()
+    before = read_registers(bus, JOINT_IDS)
+    modes = {servo: bus.read(servo, sts3215.OPERATING_MODE).value for servo in ids}
+    locks = {servo: bus.read(servo, sts3215.LOCK).value for servo in ids}
+    try:
+        yield
+    except BaseException:
+        person.tell(_give_back(bus, before, modes, locks))
+        raise
+    for servo, lock in locks.items():
+        write_kept(bus, servo, sts3215.LOCK, lock)
+
+
+def _give_back(bus: ServoBus, before: Calibration, modes: Mapping[int, int], locks: Mapping[int, int]) -> str:
+    """Writes back what there was, servo by servo, and returns what came of it."""
+    lost = []
+    for name, joint in before.items():
+        try:
+            write_kept(bus, joint.id, sts3215.LOCK, 0)
+            write_kept(bus, joint.id, sts3215.OPERATING_MODE, modes[joint.id])
+            write_registers(bus, {name: joint})
+            write_kept(bus, joint.id, sts3215.LOCK, locks[joint.id])
+        except SegueError:
+            values = f"{joint.homing_offset}, {joint.range_min}, {joint.range_max}"
+            lost.append(f"{name} (before: {values})")
+    if not lost:
+        return "broken off; the servos hold the calibration that they held before, and torque is off"
+    return (
+        "broken off, and not all could be given back: homing offset and limits may be new in "
+        f"{', '.join(lost)}; the file is as it was: `segue calibrate --write_calibration=FILE` writes it back"
+    )
+
+
+def _let_go(bus: ServoBus, person: Person) -> None:
+    """Switches torque off, once the person holds the arm if it has any."""
+    if any(bus.read(servo, sts3215.TORQUE_ENABLE).value for servo in JOINT_IDS.values()):
+        person.ask("The arm holds itself and will now go slack. Support it with a hand and press ENTER.")
+    for servo in JOINT_IDS.values():
+        write_kept(bus, servo, sts3215.TORQUE_ENABLE, 0)
+
+
+def _find_middle(bus: ServoBus, person: Person) -> dict[str, int]:
+    """Lets the person put the arm into its middle, and returns the offsets that make it 2047."""
+    bare = {name: MotorCalibration(servo, 0, 0, 0, MAX_COUNT) for name, servo in JOINT_IDS.items()}
+    write_registers(bus, bare)
+    person.ask(
+        "Step 1 of 2: move the arm so that every joint is in the middle of its range, the gripper half open, "
+        "and press ENTER."
+    )
+    refuse_torque(bus, JOINT_IDS)
+    positions = bus.read_all(list(JOINT_IDS.values()), sts3215.PRESENT_POSITION)
+    # Of 4096 positions one, 4095, is one count more from the middle than the register can say.
+    offsets = {name: min(positions[servo] - MIDDLE, MAX_OFFSET) for name, servo in JOINT_IDS.items()}
+    write_registers(bus, {name: replace(bare[name], homing_offset=offsets[name]) for name in JOINT_IDS})
+    return offsets
+
+
+def _find_ways(bus: ServoBus, person: Person) -> dict[str, Way]:
+    """Lets the person move each joint from stop to stop, until all but the full turn were moved.
+
+    Raises:
+        RobotFault: a joint went past the end of its counter.
+    """
+    joints = [name for name in JOINT_IDS if name != FULL_TURN]
+    person.tell(
+        f"Step 2 of 2: move every joint but {FULL_TURN} slowly from stop to stop, one after the other, "
+        "and press ENTER when all are done."
+    )
+    ways = {name: Way(name, at, at, at) for name, at in _positions(bus, joints).items()}
+    while True:
+        ways = {name: _moved(ways[name], at) for name, at in _positions(bus, joints).items()}
+        person.show(list(ways.values()))
+        if not person.pressed():
+            continue
+        still = [way.joint for way in ways.values() if not way.is_moved]
+        if not still:
+            return ways | {FULL_TURN: Way(FULL_TURN, 0, MIDDLE, MAX_COUNT)}
+        person.tell(f"Not moved from stop to stop: {', '.join(still)}. Move it, then press ENTER again.")
+
+
+def _positions(bus: ServoBus, joints: Sequence[str]) -> dict[str, int]:
+    found = bus.read_all([JOINT_IDS[name] for name in joints], sts3215.PRESENT_POSITION)
+    return {name: found[JOINT_IDS[name]] for name in joints}
+
+
+def _moved(way: Way, at: int) -> Way:
+    # Nobody turns a joint half around between two looks; a counter that ran over jumps by its whole.
+    if abs(at - way.present) > COUNTS_PER_TURN // 2:
+        raise RobotFault(
+            f"{way.joint} went past the end of its counter, so its middle was not in the middle; begin again"
+        )
+    return Way(way.joint, min(way.least, at), at, max(way.most, at))
