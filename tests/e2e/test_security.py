@@ -131,16 +131,14 @@ def test_what_keys_prints_drives_a_robot(tmp_path: Path) -> None:
     assert ended(keys) == 0, keys.said()
     commands = [shlex.split(line) for line in keys.said().splitlines() if line.startswith("  segue ")]
     serve, robot = (words[1:] for words in commands)
-    server = Child(
-        "server", [*serve, "--port=0", "--policy.path=builtin:scripted@30"], tmp_path / "server", ENVIRONMENT
-    )
+    server = Child("server", [*serve, "--port=0"], tmp_path / "server", ENVIRONMENT)
     try:
         address = server.wait_for(READY, WAIT_S)
         assert address, server.said()
         port = address.rpartition(":")[2]
         assert "--server_address=localhost:8080" in robot
         words = [word.replace(":8080", f":{port}") for word in robot]
-        words += ["--robot.type=fake", "--duration=1", f"--output_dir={tmp_path / 'run'}"]
+        words += ["--duration=1", f"--output_dir={tmp_path / 'run'}"]
         child = Child("robot", words, tmp_path / "robot", ENVIRONMENT)
         assert ended(child) == 0, child.said()
     finally:

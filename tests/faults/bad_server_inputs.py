@@ -1,68 +1,18 @@
-"""A robot that fits the scripted policy, and what can be wrong with what it sends to a server."""
+"""What can be wrong with what a robot sends to a server that serves the scripted policy."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
-import grpc
 import numpy as np
 import simplejpeg
 
-from segue.core.specs import CameraSpec, RobotSpec
-from segue.core.types import ActionChunk, ChunkRequest, Guidance, Leftover, Observation
 from segue.wire import policy_pb2 as pb
-from segue.wire.channel import client_options
-from segue.wire.codec import add_images, decode_chunk, encode_request
-from segue.wire.handshake import decode_description, decode_welcome, encode_handshake
 from segue.wire.image import encode
-from segue.wire.policy_pb2_grpc import PolicyServiceStub
-from segue.wire.records import Handshake, RequestContext
+from tests.any_robot import PICTURE
 
-WAIT_S = 30.0
-PICTURE = np.full((48, 64, 3), 100, dtype=np.uint8)
 GREY = simplejpeg.encode_jpeg(PICTURE[..., :1].copy(), colorspace="GRAY")
 PICKLE = b"\x80\x04\x95\x0b\x00\x00\x00}\x94\x8c\x01a\x94K\x01s."
-
-
-class Robot:
-    """A robot with an open session, whatever the policy it finds."""
-
-    def __init__(self, address: str) -> None:
-        self.channel = grpc.insecure_channel(address, options=client_options())
-        self.stub = PolicyServiceStub(self.channel)
-        described = decode_description(self.stub.Describe(pb.DescribeRequest(), timeout=WAIT_S))
-        self.policy = described.policies[0]
-        seen = replace(self.policy.observation, cameras=(CameraSpec("front", 48, 64),))
-        self.spec = RobotSpec("any", seen, self.policy.action)
-        self.session_id = ""
-        self.open(self.handshake())
-
-    def handshake(self) -> pb.OpenRequest:
-        """Returns a good handshake."""
-        return encode_handshake(Handshake("arm-1", self.spec, previous_session_id=self.session_id))
-
-    def open(self, message: pb.OpenRequest) -> None:
-        """Opens a session and keeps it."""
-        self.session_id = decode_welcome(self.stub.Open(message, timeout=WAIT_S)).session_id
-
-    def message(self) -> pb.InferRequest:
-        """Returns a good request, with a leftover of four actions."""
-        state = np.zeros(len(self.spec.observation.state))
-        environment = np.zeros(len(self.spec.observation.environment))
-        width = len(self.policy.action)
-        leftover = Leftover(np.zeros((4, width)), None)
-        observation = Observation(0, 1, state, environment)
-        request = ChunkRequest(1, 1, 0, observation, (), leftover, 2, 0, 0, 0)
-        spec_hash = self.policy.spec_hash()
-        context = RequestContext("arm-1", self.session_id, spec_hash, "wave", Guidance(), 0, 1)
-        message = encode_request(request, context)
-        add_images(message, {"front": encode(PICTURE)})
-        return message
-
-    def infer(self, message: pb.InferRequest) -> ActionChunk:
-        """Returns the chunk for `message`."""
-        return decode_chunk(self.stub.Infer(message, timeout=WAIT_S))[0]
 
 
 Infer = Callable[[pb.InferRequest], None]

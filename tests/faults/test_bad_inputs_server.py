@@ -24,14 +24,13 @@ import pytest
 
 from segue.wire import policy_pb2 as pb
 from segue.wire.refusal import Reason, refusal_in
+from tests.any_robot import WAIT_S, AnyRobot
 from tests.faults.bad_server_inputs import (
     BAD_HANDSHAKES,
     BAD_REQUESTS,
     FORBIDDEN_POLICIES,
     MISFITS,
     PICKLE,
-    WAIT_S,
-    Robot,
 )
 from tests.faults.report import Row
 from tests.processes import ENVIRONMENT, wait_until
@@ -101,7 +100,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One server for the whole list, whose memory must be flat over all of it."""
     made = Server(tmp_path_factory.mktemp("server"))
     try:
-        robot = Robot(made.address)
+        robot = AnyRobot(made.address).open()
         _load_good(made, robot)
         for _ in range(50):
             robot.infer(robot.message())
@@ -112,7 +111,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         made.process.wait(WAIT_S)
 
 
-def _load_good(server: Server, robot: Robot) -> None:
+def _load_good(server: Server, robot: AnyRobot) -> None:
     """Has a policy loaded by its name, as any robot may: it brings a library of 200 MB with it."""
     message = robot.handshake()
     message.policy = "good"
@@ -124,9 +123,9 @@ def _load_good(server: Server, robot: Robot) -> None:
 
 
 @pytest.fixture(scope="module")
-def robot(server: Server) -> Robot:
+def robot(server: Server) -> AnyRobot:
     """A robot that behaves before and after each bad input."""
-    return Robot(server.address)
+    return AnyRobot(server.address).open()
 
 
 def _refused(call: Callable[[], object], code: grpc.StatusCode) -> grpc.RpcError:
@@ -144,7 +143,7 @@ def _refused(call: Callable[[], object], code: grpc.StatusCode) -> grpc.RpcError
 
 @pytest.mark.parametrize(("spoil", "named"), BAD_REQUESTS.values(), ids=BAD_REQUESTS)
 def test_a_bad_request_is_invalid_by_name(
-    server: Server, robot: Robot, spoil: Callable[[pb.InferRequest], None], named: str
+    server: Server, robot: AnyRobot, spoil: Callable[[pb.InferRequest], None], named: str
 ) -> None:
     """A request with one bad field is INVALID_ARGUMENT and names it; the next good request is served."""
     message = robot.message()
@@ -157,7 +156,7 @@ def test_a_bad_request_is_invalid_by_name(
 
 @pytest.mark.parametrize(("spoil", "named"), MISFITS.values(), ids=MISFITS)
 def test_a_misfit_is_told_with_both_sides(
-    server: Server, robot: Robot, spoil: Callable[[pb.OpenRequest], None], named: tuple[str, ...]
+    server: Server, robot: AnyRobot, spoil: Callable[[pb.OpenRequest], None], named: tuple[str, ...]
 ) -> None:
     """A robot that does not fit is FAILED_PRECONDITION, with what each side says."""
     message = robot.handshake()
@@ -171,7 +170,7 @@ def test_a_misfit_is_told_with_both_sides(
 
 @pytest.mark.parametrize("spoil", BAD_HANDSHAKES.values(), ids=BAD_HANDSHAKES)
 def test_a_bad_handshake_is_invalid(
-    server: Server, robot: Robot, spoil: Callable[[pb.OpenRequest], None]
+    server: Server, robot: AnyRobot, spoil: Callable[[pb.OpenRequest], None]
 ) -> None:
     """A handshake with one bad field is INVALID_ARGUMENT; the session that was there still serves."""
     message = robot.handshake()
@@ -186,7 +185,7 @@ def test_a_bad_handshake_is_invalid(
 )
 @pytest.mark.parametrize("method", ["Describe", "Open", "Infer"])
 def test_bytes_that_are_no_message_are_invalid(
-    server: Server, robot: Robot, method: str, data: bytes
+    server: Server, robot: AnyRobot, method: str, data: bytes
 ) -> None:
     """A pickle, noise, or text that is no UTF-8 instead of a message is INVALID_ARGUMENT."""
     if method != "Infer" and data.startswith(b"\x4a"):
@@ -198,7 +197,7 @@ def test_bytes_that_are_no_message_are_invalid(
 
 
 @pytest.mark.parametrize("name", FORBIDDEN_POLICIES)
-def test_no_policy_outside_the_folders_is_opened(server: Server, robot: Robot, name: str) -> None:
+def test_no_policy_outside_the_folders_is_opened(server: Server, robot: AnyRobot, name: str) -> None:
     """A path, an address, a hub's name and a link that leads out are PERMISSION_DENIED."""
     message = robot.handshake()
     message.policy = name
@@ -207,7 +206,7 @@ def test_no_policy_outside_the_folders_is_opened(server: Server, robot: Robot, n
     robot.infer(robot.message())
 
 
-def test_a_broken_policy_is_refused_without_its_path(server: Server, robot: Robot) -> None:
+def test_a_broken_policy_is_refused_without_its_path(server: Server, robot: AnyRobot) -> None:
     """A weights file that claims a header of 2^60 bytes is refused, and only the log says why."""
     message = robot.handshake()
     message.policy = "broken"
@@ -219,7 +218,7 @@ def test_a_broken_policy_is_refused_without_its_path(server: Server, robot: Robo
     robot.infer(robot.message())
 
 
-def test_no_other_method_is_there(server: Server, robot: Robot) -> None:
+def test_no_other_method_is_there(server: Server, robot: AnyRobot) -> None:
     """A method that does not exist is UNIMPLEMENTED."""
     call = robot.channel.unary_unary(f"/{SERVICE}/Shutdown")
     _refused(lambda: call(b"", timeout=WAIT_S), Code.UNIMPLEMENTED)
@@ -228,7 +227,7 @@ def test_no_other_method_is_there(server: Server, robot: Robot) -> None:
 
 @pytest.mark.parametrize("compression", [grpc.Compression.NoCompression, grpc.Compression.Gzip])
 def test_what_is_over_the_limit_is_refused_before_it_is_read(
-    server: Server, robot: Robot, compression: grpc.Compression
+    server: Server, robot: AnyRobot, compression: grpc.Compression
 ) -> None:
     """A message over 8 MiB, and 97 kB that inflate to 100 MB, are RESOURCE_EXHAUSTED, and memory stays."""
     before_kb = server.resident_kb()
@@ -252,7 +251,7 @@ STRANGERS = {
 
 
 @pytest.mark.parametrize("greeting", STRANGERS.values(), ids=STRANGERS)
-def test_another_protocol_is_hung_up_on(server: Server, robot: Robot, greeting: bytes) -> None:
+def test_another_protocol_is_hung_up_on(server: Server, robot: AnyRobot, greeting: bytes) -> None:
     """Whoever speaks anything but HTTP/2 is hung up on, and the next good request is served."""
     with socket.create_connection(server.endpoint, timeout=WAIT_S) as stranger:
         stranger.sendall(greeting)
@@ -263,7 +262,7 @@ def test_another_protocol_is_hung_up_on(server: Server, robot: Robot, greeting: 
 
 
 @pytest.mark.fault("in1", "slow HTTP/2 preface", "closed after the handshake's 5 s")
-def test_a_slow_preface_is_hung_up_on(row: Row, server: Server, robot: Robot) -> None:
+def test_a_slow_preface_is_hung_up_on(row: Row, server: Server, robot: AnyRobot) -> None:
     """A peer that sends its greeting a byte at a time is hung up on after the handshake's time."""
     began = time.monotonic()
     with socket.create_connection(server.endpoint, timeout=0.2) as stranger:
@@ -288,7 +287,7 @@ def _ended(stranger: socket.socket, byte: int) -> bool:
 
 
 @pytest.mark.fault("in2", "10 000 idle connections", "capped and closed, robots are served meanwhile")
-def test_ten_thousand_idle_connections_are_closed(row: Row, server: Server, robot: Robot) -> None:
+def test_ten_thousand_idle_connections_are_closed(row: Row, server: Server, robot: AnyRobot) -> None:
     """However many silent connections come, all are closed again, and robots are served all the while."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     many = min(CONNECTIONS, hard - 500)
@@ -311,7 +310,7 @@ def test_ten_thousand_idle_connections_are_closed(row: Row, server: Server, robo
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     row.note(f"{many} in {opened_s:.1f} s, all closed after {time.monotonic() - began:.1f} s")
     robot.infer(robot.message())
-    Robot(server.address)
+    AnyRobot(server.address).open()
 
 
 def _silent(endpoint: tuple[str, int], selector: selectors.BaseSelector) -> set[socket.socket]:
@@ -344,7 +343,7 @@ def _hung_up(stranger: socket.socket, selector: selectors.BaseSelector) -> bool:
 
 
 @pytest.mark.fault("in3", "all bad inputs of the server", "the process lives, memory +50 MiB at most")
-def test_memory_is_flat_over_the_list(row: Row, server: Server, robot: Robot) -> None:
+def test_memory_is_flat_over_the_list(row: Row, server: Server, robot: AnyRobot) -> None:
     """After all of the above the same process serves, and holds 50 MiB more than before at most."""
     robot.infer(robot.message())
     grown_kb = server.resident_kb() - server.before_kb

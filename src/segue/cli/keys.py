@@ -63,6 +63,7 @@ def _make(config: KeysConfig) -> str:
         f"--auth.token_file={files.token}",
     )
     run = (
+        "--robot.type=sim_so101",  # it fits the policy that a server has unless told otherwise
         f"--server_address={_called(hosts)}:8080",
         f"--tls.ca_file={files.ca}",
         f"--tls.cert_file={files.client_cert}",

@@ -38,6 +38,8 @@ from segue.wire.refusal import refusal_in
 
 _SERVICE = "/segue.v1.PolicyService/"
 _ROUND_TRIPS = 3
+# Of a handshake's time: what may be spent before another round trip is measured.
+_MEASURING = 0.25
 
 # What a failed call says about the link; what is not listed says only that this call failed.
 _LINK_EVENTS = MappingProxyType(
@@ -152,20 +154,29 @@ class PolicyChannel:
     def open(self, handshake: Handshake, timeout_ns: int) -> Session:
         """Measures the round trip and opens a session.
 
+        Args:
+            handshake: what to say.
+            timeout_ns: for all calls together: who waits for them does nothing else.
+
         Raises:
             CallFailed: no session was opened; `refused` tells whether a later try may succeed.
             RemoteProtocolError: the answer cannot be read.
             ConfigError: the guidance wished for does not fit the policy.
         """
-        timeout_s = timeout_ns / NS_PER_S
+        began_ns = self._clock.now_ns()
+        until_ns = began_ns + timeout_ns
         try:
-            trips = [self._round_trip(timeout_s) for _ in range(_ROUND_TRIPS)]
+            trips = [self._round_trip(self._left_s(until_ns))]
+            # On a long way one measurement must do, so that there is time left to open.
+            while len(trips) < _ROUND_TRIPS and self._clock.now_ns() - began_ns < _MEASURING * timeout_ns:
+                trips.append(self._round_trip(self._left_s(until_ns)))
             # Said here, by its key: the server's refusal would read like a bug of this side.
             for policy in decode_description(trips[-1][1]).policies:
                 if handshake.policy in ("", policy.name):
                     check_window(handshake.guidance, policy)
                     break
-            reply = self._open(encode_handshake(handshake), timeout=timeout_s, metadata=self._metadata)
+            message = encode_handshake(handshake)
+            reply = self._open(message, timeout=self._left_s(until_ns), metadata=self._metadata)
         except grpc.RpcError as error:
             raise failure_of(error) from None
         return Session(decode_welcome(reply), min(took_ns for took_ns, _ in trips))
@@ -192,6 +203,9 @@ class PolicyChannel:
             self._on_broken()
         if state in (grpc.ChannelConnectivity.READY, grpc.ChannelConnectivity.TRANSIENT_FAILURE):
             self._settled.set()
+
+    def _left_s(self, until_ns: int) -> float:
+        return max(0, until_ns - self._clock.now_ns()) / NS_PER_S
 
     def _round_trip(self, timeout_s: float) -> tuple[int, pb.DescribeReply]:
         sent_ns = self._clock.now_ns()

@@ -15,6 +15,7 @@ import json
 import math
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from segue.client.linkside import LinkSide
 from segue.client.loop import Parts
 from segue.client.mailbox import mailbox_pair
 from segue.client.messages import Ended
+from segue.client.operator import Desk, Nobody, Operator
 from segue.client.plan import ControlPlan, RobotPart, RunPlan
 from segue.client.process import ControlProcess
 from segue.client.pulse import Pulse
@@ -66,7 +68,11 @@ class Outcome:
 
 
 def run(
-    plan: RunPlan, robot: RobotPart, cameras: Sequence[Camera], reporter: Reporter | None = None
+    plan: RunPlan,
+    robot: RobotPart,
+    cameras: Sequence[Camera],
+    reporter: Reporter | None = None,
+    operator: Operator | None = None,
 ) -> Outcome:
     """Runs a robot in two processes until its end.
 
@@ -78,6 +84,7 @@ def run(
         robot: made in the control process.
         cameras: not yet opened; owned by this call.
         reporter: is told what a person should know.
+        operator: may say something while the arm may move.
 
     Raises:
         SegueError: the run was refused before it began, or no server was found.
@@ -85,22 +92,21 @@ def run(
     turn_s = sys.getswitchinterval()
     sys.setswitchinterval(_TURN_S)
     try:
-        return _run(plan, robot, cameras, reporter or Silent())
+        side = LinkSide(plan, cameras, reporter or Silent())
+        return _run(plan, side, ControlProcess(robot), operator or Nobody())
     finally:
         sys.setswitchinterval(turn_s)
 
 
-def _run(plan: RunPlan, robot: RobotPart, cameras: Sequence[Camera], reporter: Reporter) -> Outcome:
+def _run(plan: RunPlan, side: LinkSide, control: ControlProcess, operator: Operator) -> Outcome:
     stop = StopSwitch()
-    side = LinkSide(plan, cameras, reporter)
-    control = ControlProcess(robot)
 
     def obey(number: int) -> None:
         stop.ask(number)
         control.signal(number)
 
     try:
-        with side, signals_to(obey):
+        with side, signals_to(obey), ExitStack() as attention:
             spec = control.hello(stop)
             settled = side.open(spec, stop) if spec is not None else None
             side.record(control.records)
@@ -109,6 +115,7 @@ def _run(plan: RunPlan, robot: RobotPart, cameras: Sequence[Camera], reporter: R
             if settled is not None:
                 control.begin(settled)
                 side.serve(control.link, control.pulse, settled)
+                attention.enter_context(operator.listen(Desk(control.link.put, obey)))
             else:
                 control.link.close()
             code = control.wait(lambda: _patience_s(settled, stop.asked, side.over))
@@ -189,11 +196,15 @@ def _unheard(code: int | None, held_up: bool) -> Ended:
 
 
 def _outcome(plan: RunPlan, side: LinkSide, ended: Ended) -> Outcome:
+    if side.failure is not None and ended.reason == ExitReason.LINK_LOST:
+        # Not for want of a server: the link ended by a bug of ours, and the loop went on alone.
+        detail = f"the link failed: {type(side.failure).__name__}: {side.failure}"
+        ended = Ended(_BUG, "bug", detail, ended.body)
     # A run that was turned away and is then signalled, or fails, ended for that reason.
     refusal = side.refusal if ended.reason == ExitReason.REFUSED else None
     code = ended.exit_code if refusal is None else refusal.exit_code
     summary = RunStats((), plan.execution.control_hz).summary(ended.reason)
-    summary |= json.loads(ended.body) | side.facts()
+    summary |= json.loads(ended.body) | side.facts() | {"exit_reason": ended.reason}
     side.files.summary(summary)
     detail = ended.detail if refusal is None else str(refusal)
     return Outcome(code, ended.reason, detail, summary, plan.output.directory)

@@ -127,10 +127,11 @@ class Link:
                 self._finish()
                 self._keep_dates()
         finally:
+            # First of all: whatever fails here, the loop is to know that it is alone.
+            self._parts.mailbox.close()
             self._give_up()
             self._parts.dialer.close()
             self._parts.pictures.close()
-            self._parts.mailbox.close()
             self._bell.close()
 
     def stop(self) -> None:

@@ -14,7 +14,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
 from typing import Any
 
 import grpc
@@ -49,6 +49,9 @@ _OPENS_AT_ONCE = 4
 _REFILL_S = 4.0
 # Replies already handed to gRPC get this long to leave.
 _FLUSH_S = 0.5
+# The kernel may hand a signal to any thread, and Python obeys it on the main one: which therefore
+# never waits without an end.
+_LOOK_S = 0.2
 # What did not finish within the grace is ended at once, so that the process ends within a second of it.
 _CUT_OFF_S = 0.1
 
@@ -113,6 +116,8 @@ class PolicyServer:
         self._grpc.start()
         self._arrivals.start()
         self._worker.start(self._store.load, self._ready)
+        while not self._ready.done():
+            wait((self._ready,), _LOOK_S)
         try:
             self._ready.result()
         except CancelledError:
@@ -129,7 +134,8 @@ class PolicyServer:
 
     def wait(self) -> None:
         """Returns when the server was stopped."""
-        self._stopped.wait()
+        while not self._stopped.wait(_LOOK_S):
+            continue
 
     def stop(self, grace_s: float | None = None) -> None:
         """Drains and closes the server; may be called more than once, from any thread.

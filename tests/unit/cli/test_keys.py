@@ -25,7 +25,7 @@ def test_the_printed_flags_are_taken_as_they_are(tmp_path: Path, capsys: pytest.
     assert main(["keys", f"--output_dir={folder}", "--host=gpu-box,::1"]) == 0
     out = capsys.readouterr().out
     serve = load_serve(printed(out, "serve")).config
-    run = load_run([*printed(out, "run"), "--robot.type=fake"]).config
+    run = load_run(printed(out, "run")).config
     security = server_security(serve)
     assert (security.encrypted, security.guarded, security.warnings) == (True, True, ())
     assert security.client_ca is not None

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import grpc
 import pytest
@@ -36,6 +37,30 @@ def test_a_server_that_listens_is_connected_to_and_opened(toy: ToyServer) -> Non
     session = channel.open(SHAKE, 2 * NS_PER_S)
     assert session.welcome.session_id == "session-1"
     assert 0 < session.round_trip_ns < 2 * NS_PER_S
+    channel.close()
+
+
+def test_a_handshake_that_drips_ends_with_its_time(toy: ToyServer) -> None:
+    """Calls that are each answered in time, and take too long together, are given up at the deadline."""
+    toy.on_handshake = lambda: time.sleep(0.4)
+    channel = PolicyChannel(toy.address, SystemClock(), nothing)
+    assert channel.connect(2 * NS_PER_S)
+    began = time.monotonic()
+    with pytest.raises(CallFailed) as failed:
+        channel.open(SHAKE, NS_PER_S // 2)
+    assert failed.value.deadline_missed
+    assert time.monotonic() - began < 1.0
+    channel.close()
+
+
+def test_on_a_long_way_the_round_trip_is_measured_once(toy: ToyServer) -> None:
+    """A server that needs a good part of the handshake's time for each call is still opened."""
+    toy.on_handshake = lambda: time.sleep(0.4)
+    channel = PolicyChannel(toy.address, SystemClock(), nothing)
+    assert channel.connect(2 * NS_PER_S)
+    session = channel.open(SHAKE, 3 * NS_PER_S // 2)
+    assert session.round_trip_ns >= 2 * NS_PER_S // 5
+    assert len(toy.metadata) == 2
     channel.close()
 
 

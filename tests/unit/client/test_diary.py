@@ -7,7 +7,7 @@ import pytest
 
 from segue.client.diary import Diary, event_line
 from segue.client.mailbox import mailbox_pair
-from segue.client.messages import Record, Say
+from segue.client.messages import Record, Say, Status
 from segue.core.facts import ChunkDropped, ChunkTaken, Event, LevelChanged, RequestMissed
 from segue.core.queue import Merged
 from segue.core.schedule import DropReason
@@ -46,6 +46,22 @@ def test_a_full_pipe_drops_lines_and_leaves_a_gap() -> None:
     diary.write("y", 0, {})
     (line,) = (json.loads(m.body) for m in reader.drain() if isinstance(m, Record))
     assert line["seq"] == count + 2
+
+
+def test_every_message_that_finds_the_pipe_full_is_counted() -> None:
+    """Lines, sentences and statuses that find no room are all counted as dropped."""
+    diary_end, reader = mailbox_pair()
+    diary = Diary(diary_end, "arm", "control")
+    while not diary.dropped:
+        diary.write("x", 0, {"padding": "." * 1000})
+    while diary_end.put(Say("")):  # what is left of the room
+        pass
+    dropped = diary.dropped
+    diary.write("y", 0, {})
+    diary.say("hello")
+    diary.show(Status(0.0, "RUN", 1, None, 1, ""))
+    assert diary.dropped == dropped + 3
+    reader.close()
 
 
 def test_a_sentence_is_passed_on() -> None:

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import signal
 import sys
 import threading
 import time
@@ -13,14 +15,20 @@ import numpy as np
 import pytest
 
 from segue.client import launch
+from segue.client.channel import Session
+from segue.client.dialer import Dialer
 from segue.client.ending import StopSwitch
 from segue.client.launch import Outcome, run_threaded
+from segue.client.link import Link
+from segue.client.linkside import LinkSide
+from segue.client.messages import Ended
 from segue.client.plan import ExecutionPlan, LinkPlan, OutputPlan, RobotPart, RunPlan, settle
+from segue.client.recorder import Silent
 from segue.clock import NS_PER_S
 from segue.core.specs import CameraSpec
 from segue.core.types import Guidance, Strategy
 from segue.core.watchdog import SafetyConfig
-from segue.errors import ConfigError, LinkLost, SpecMismatch
+from segue.errors import AuthenticationError, ConfigError, LinkLost, SegueError, SpecMismatch
 from segue.policies.scripted import ScriptedConfig, ScriptedPolicy
 from segue.robots import so101_model
 from segue.server.lifecycle import PolicyServer
@@ -114,7 +122,7 @@ def test_without_a_server_the_limit_ends_the_waiting() -> None:
     """Nobody at the address ends the run after the offline limit, and the robot was not touched."""
     robot = FakeRobot()
     safety = SafetyConfig(offline_limit_ns=NS_PER_S // 2)
-    with pytest.raises(LinkLost, match=r"no server within 0\.5 s"):
+    with pytest.raises(LinkLost, match=r"no server within 0\.5 s: 127\.0\.0\.1:1: .*`segue serve`.*firewall"):
         run_threaded(plan_for("127.0.0.1:1", safety=safety), robot, [])
     assert robot.commands == []
 
@@ -165,3 +173,71 @@ def test_an_end_whose_words_were_held_up_keeps_its_code(
     """A stalled disk does not turn an orderly end into a crash; silence without a stall still is one."""
     ended = launch._unheard(code, held_up)
     assert (ended.exit_code, ended.reason) == (exit_code, reason)
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT, signal.SIGTERM])
+def test_a_signal_during_the_last_dial_ends_the_run_before_it_begins(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    """A stop while the session is being opened ends with its code, and the arm is never connected."""
+    dial = Dialer.dial
+
+    def interrupted(dialer: Dialer) -> Session:
+        session = dial(dialer)
+        os.kill(os.getpid(), number)
+        return session
+
+    monkeypatch.setattr(Dialer, "dial", interrupted)
+    commands = tmp_path / "commands"  # made when the robot is connected
+    robot = RobotPart("segue.testing.robots:make_fake_robot", {"log": str(commands)})
+    outcome = launch.run(plan_for(address), robot, [])
+    assert (outcome.exit_code, outcome.reason) == (128 + number, "signalled")
+    assert not commands.exists()
+
+
+class TurnedAway(LinkSide):
+    """A link's side whose server has turned the robot away."""
+
+    @property
+    def refusal(self) -> SegueError:
+        return AuthenticationError("the token is not known")
+
+
+@pytest.mark.parametrize(
+    ("ended", "exit_code", "detail"),
+    [
+        (Ended(76, "refused", "", b"{}"), 77, "the token is not known"),
+        (Ended(143, "signalled", "", b"{}"), 143, ""),
+        (Ended(74, "robot", "bus timeout", b"{}"), 74, "bus timeout"),
+    ],
+)
+def test_a_refusal_decides_only_over_a_run_that_ended_for_it(
+    ended: Ended, exit_code: int, detail: str
+) -> None:
+    """A run that was turned away and then signalled, or whose robot failed, ends for that reason."""
+    plan = plan_for("127.0.0.1:1")
+    outcome = launch._outcome(plan, TurnedAway(plan, [], Silent()), ended)
+    assert (outcome.exit_code, outcome.reason, outcome.detail) == (exit_code, ended.reason, detail)
+
+
+def test_a_bug_in_the_link_brings_the_arm_to_rest_and_ends_with_70(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A link that fails by itself is no lost server: the arm parks, and the end says that it was a bug."""
+    robot = FakeRobot()
+    keep_dates = Link._keep_dates
+
+    def fail(link: Link) -> None:
+        keep_dates(link)
+        if len(robot.commands) > 50:
+            raise ZeroDivisionError("oh no")
+
+    monkeypatch.setattr(Link, "_keep_dates", fail)
+    safety = SafetyConfig(play_out_ns=0, hold_grace_ns=NS_PER_S // 10)
+    outcome = run_threaded(plan_for(address, tmp_path, duration_ns=None, safety=safety), robot, cameras())
+    assert (outcome.exit_code, outcome.reason) == (70, "bug")
+    assert outcome.detail == "the link failed: ZeroDivisionError: oh no"
+    assert np.allclose(robot.commands[-1], so101_model.REST_POSE, atol=0.01)
+    assert json.loads((tmp_path / "summary.json").read_text())["exit_reason"] == "bug"
+    assert "the link failed" in caplog.text

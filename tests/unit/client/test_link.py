@@ -402,6 +402,17 @@ def test_a_slow_link_gets_smaller_pictures_once_and_says_so(toy: ToyServer, rig:
     assert "the link is slow" in told[0]
 
 
+def test_a_slow_policy_is_no_slow_link(toy: ToyServer, rig: Rig) -> None:
+    """Time that the server says it took for itself does not make the pictures smaller."""
+    toy.on_infer = lambda: time.sleep(0.3)
+    toy.served_ns = 300 * NS_PER_MS
+    for number in range(1, 5):
+        rig.ask(number)
+        rig.wait_for(Answer)
+    events = [json.loads(m.body)["event"] for m in rig.records.drain() if isinstance(m, Record)]
+    assert "image_quality" not in events
+
+
 def test_a_gigantic_reply_is_a_failed_request(toy: ToyServer, rig: Rig) -> None:
     """A reply beyond the limit is not read: the request fails, and the next one is answered."""
     toy.padding = 3 * MAX_REPLY_BYTES

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import json
+import time
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from segue.client.ending import StopSwitch
 from segue.client.linkside import LinkSide
 from segue.client.mailbox import mailbox_pair
-from segue.client.plan import ExecutionPlan, LinkPlan, OutputPlan, RunPlan
+from segue.client.plan import ExecutionPlan, LinkPlan, OutputPlan, PicturePlan, RunPlan
 from segue.client.pulse import Pulse
 from segue.client.recorder import Silent
 from segue.clock import NS_PER_S
@@ -18,6 +22,8 @@ from segue.testing.cameras import FakeCamera
 from segue.wire.records import Encoding, RequestContext
 from tests.unit.client.toyserver import ROBOT, ToyServer
 from tests.unit.client.world import control_plan
+
+WAIT_S = 20.0
 
 
 class Listener(Silent):
@@ -89,8 +95,47 @@ def test_a_window_longer_than_a_chunk_is_refused_by_its_key(toy: ToyServer) -> N
 def test_the_pictures_of_all_cameras_must_fit_into_a_request(toy: ToyServer) -> None:
     """Raw pictures of the run's own cameras that are too large together are refused before it begins."""
     cameras = [FakeCamera(CameraSpec(name, 1080, 1920)) for name in ("front", "wrist")]
-    plan = replace(plan_for(toy.address), link=LinkPlan(toy.address, encoding=Encoding.RAW))
+    plan = replace(plan_for(toy.address), link=LinkPlan(toy.address, pictures=PicturePlan(Encoding.RAW)))
     side = LinkSide(plan, cameras, Silent())  # not entered: the cameras need not run
     with pytest.raises(ConfigError, match="image_encoding"):
         side.open(ROBOT, StopSwitch())
     side.finish()
+
+
+def test_a_silent_control_loop_and_its_return_are_written_down_and_said(
+    toy: ToyServer, tmp_path: Path
+) -> None:
+    """The pulse's lines have a side and numbers of their own, how long it was, and a sentence each."""
+    listener, pulse = Listener(), Pulse()
+    mailbox, _loop = mailbox_pair()
+    control, control_end = mailbox_pair()
+    plan = replace(plan_for(toy.address), output=OutputPlan(tmp_path))
+    with LinkSide(plan, [], listener) as side:
+        settled = side.open(ROBOT, StopSwitch())
+        assert settled is not None
+        side.record(control)
+        pulse.beat(time.monotonic_ns())
+        side.serve(mailbox, pulse, settled)
+        until(lambda: any("not ticked" in text for text in listener.said))
+        pulse.beat(time.monotonic_ns())
+        until(lambda: any("ticks again" in text for text in listener.said))
+        control_end.close()
+    pulse.close()
+    lines = [json.loads(line) for line in (tmp_path / "run.jsonl").read_text().splitlines()]
+    silent, again = (line for line in lines if line["side"] == "pulse")
+    assert [(line["event"], line["seq"]) for line in (silent, again)] == [
+        ("control_silent", 1),
+        ("control_ticks_again", 2),
+    ]
+    assert 200 < silent["silent_ms"] <= again["silent_ms"] < 1000 * WAIT_S
+    assert listener.said[-2:] == [
+        f"the control loop has not ticked for {silent['silent_ms']:.0f} ms: the arm keeps its last command",
+        f"the control loop ticks again, after {again['silent_ms']:.0f} ms",
+    ]
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + WAIT_S
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.005)

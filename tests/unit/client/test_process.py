@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 
 import pytest
@@ -85,4 +86,15 @@ def test_a_process_that_does_not_end_is_killed() -> None:
     assert process.wait(lambda: next(patience, 0.2)) is None
     with pytest.raises(ProcessLookupError):
         os.kill(process.pid, 0)
+    process.close(CLOSE_S)
+
+
+def test_a_signal_before_the_beginning_is_kept_until_there_is_an_arm() -> None:
+    """A signal that comes before the plan does not end the process, which obeys it once it has begun."""
+    process = ControlProcess(FAKE)
+    assert process.hello(StopSwitch()) is not None
+    process.signal(signal.SIGTERM)
+    assert select.select([process.link], [], [], 0.5)[0] == []  # an end would be seen there
+    process.begin(control_plan(None))
+    assert process.wait(lambda: CLOSE_S) == 143
     process.close(CLOSE_S)

@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import json
 import os
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -93,3 +96,28 @@ def test_a_folder_that_cannot_be_made_is_a_wrong_configuration(tmp_path: Path) -
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="output_dir"):
         RunFiles(tmp_path / "file" / "folder")
+
+
+@contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    """Lets no file of this process grow beyond `size` bytes, as a disk that is nearly full would."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_line_that_fits_only_in_part_is_taken_back(tmp_path: Path) -> None:
+    """A disk that takes half of a line costs that line, which is counted, and spoils none after it."""
+    files = RunFiles(tmp_path)
+    lines = [b'{"line": %d, "padding": "%s"}' % (number, b"." * 80) for number in range(4)]
+    with files_of_at_most(5 * len(lines[0]) // 2):
+        for line in lines[:3]:
+            files.record(line)
+    written = tmp_path / "run.jsonl"
+    assert (files.failures, written.read_bytes().splitlines()) == (1, lines[:2])
+    files.record(lines[3])
+    files.close()
+    assert written.read_bytes().splitlines() == [lines[0], lines[1], lines[3]]

@@ -15,9 +15,9 @@ from segue.core.specs import ActionSpec, Dimension, ObservationSpec, PolicySpec,
 from segue.core.types import ActionChunk
 from segue.wire import policy_pb2 as pb
 from segue.wire.channel import server_options
-from segue.wire.codec import encode_chunk
+from segue.wire.codec import encode_chunk, set_timings
 from segue.wire.handshake import encode_description, encode_welcome
-from segue.wire.records import ServerDescription, Welcome
+from segue.wire.records import ServerDescription, ServerTimings, Welcome
 from segue.wire.refusal import REFUSAL_KEY, Reason, Refusal, encode_refusal
 
 WIDTH = 4  # of its chunks: nobody here looks
@@ -62,6 +62,8 @@ class ToyServer:
         self.stuck = threading.Event()
         self.padding = 0
         self.garbage = b""
+        self.served_ns = 0  # what it says that a request took here
+        self.on_handshake: Callable[[], None] = lambda: None
         self.on_infer: Callable[[], None] = lambda: None
         # What it sends has no limit: a client has to look after itself.
         options = [*server_options(16), ("grpc.max_send_message_length", -1)]
@@ -84,10 +86,12 @@ class ToyServer:
 
     def _describe(self, data: bytes, context: grpc.ServicerContext) -> bytes:
         self.metadata.append(dict(context.invocation_metadata()))
+        self.on_handshake()
         return encode_description(ServerDescription(__version__, (1,), (policy(),), True)).SerializeToString()
 
     def _open(self, data: bytes, context: grpc.ServicerContext) -> bytes:
         self.metadata.append(dict(context.invocation_metadata()))
+        self.on_handshake()
         self.opened.append(pb.OpenRequest.FromString(data))
         if self.opens:
             refuse(context, self.opens.pop(0))
@@ -111,7 +115,9 @@ class ToyServer:
         chunk = ActionChunk(
             message.number, message.epoch, message.start_step, 0, np.zeros((rows, WIDTH)), None, 0, "cafe"
         )
-        return encode_chunk(chunk).SerializeToString()
+        reply = encode_chunk(chunk)
+        set_timings(reply, ServerTimings(total_ns=self.served_ns))
+        return reply.SerializeToString()
 
 
 def refuse(context: grpc.ServicerContext, no: No) -> None:

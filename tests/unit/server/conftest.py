@@ -12,6 +12,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from segue.server.lifecycle import PolicyServer
 from segue.server.settings import ServerConfig
+from segue.server.store import PolicyStore
 from tests.unit.server.thin_client import Client
 from tests.unit.server.toy_policy import ToyPolicy
 
@@ -25,7 +26,7 @@ def serve() -> Iterator[Callable[..., Client]]:
     """Starts servers and hands out a client of each; stops them all at the end."""
     servers: list[PolicyServer] = []
 
-    def start(policy: ToyPolicy | None = None, **changes: object) -> Client:
+    def start(policy: ToyPolicy | PolicyStore | None = None, **changes: object) -> Client:
         config = replace(ServerConfig(port=0), **changes)  # type: ignore[arg-type]
         servers.append(PolicyServer(config, policy or ToyPolicy()))
         client = Client(servers[-1].start())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from typing import cast
 
 import grpc
 import pytest
@@ -13,7 +14,7 @@ from segue.server.lifecycle import PolicyServer
 from segue.server.service import SERVICE_NAME
 from segue.server.settings import ServerConfig
 
-from .thin_client import Client, until
+from .thin_client import Client, reason_of, until
 from .toy_policy import ToyPolicy
 
 PLACES = 2
@@ -26,6 +27,7 @@ class Silent:
     def __init__(self, address: str, path: str) -> None:
         self._channel = grpc.insecure_channel(address, options=[("grpc.use_local_subchannel_pool", 1)])
         self._method = self._channel.stream_unary(path)
+        self._streams = self._channel.stream_stream(path)
         self._over = threading.Event()
 
     def _never(self) -> Iterator[bytes]:
@@ -34,6 +36,9 @@ class Silent:
 
     def call(self) -> grpc.Future:
         return self._method.future(self._never())
+
+    def stream(self) -> grpc.Future:
+        return cast(grpc.Future, self._streams(self._never()))
 
     def close(self) -> None:
         self._over.set()
@@ -69,6 +74,21 @@ def test_a_message_that_does_not_come_ends_the_call(address: str, monkeypatch: p
         call.result(timeout=20)
     assert ended.value.code() is grpc.StatusCode.CANCELLED
     silent.close()
+
+
+def test_silent_streams_of_reflection_give_their_threads_back(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Streams that take every thread and never ask are ended in time, and a robot is served again."""
+    monkeypatch.setattr(arrivals_module, "PATIENCE_S", 0.2)
+    path = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
+    strangers = [Silent(address, path) for _ in range(2)]
+    streams = [stranger.stream() for _ in range(THREADS // 2) for stranger in strangers]
+    client = Client(address)
+    until(lambda: reason_of(client.open) is None and all(stream.done() for stream in streams))
+    assert {stream.code() for stream in streams} == {grpc.StatusCode.CANCELLED}
+    for stranger in strangers:
+        stranger.close()
 
 
 def test_probes_wait_for_no_message(address: str) -> None:

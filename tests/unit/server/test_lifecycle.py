@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import socket
 import ssl
 import threading
@@ -15,7 +16,7 @@ from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from segue.errors import ConfigError, Overloaded
-from segue.server.lifecycle import PolicyServer
+from segue.server.lifecycle import PolicyServer, run_until_signalled
 from segue.server.security import ServerSecurity
 from segue.server.service import SERVICE_NAME
 from segue.server.settings import ServerConfig
@@ -200,6 +201,35 @@ def test_a_stop_while_loading_ends_the_start() -> None:
     may_load.set()
     stopper.join(WAIT_S)
     server.wait()
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("loaded", [True, False])
+def test_a_signal_that_another_thread_takes_ends_the_server(loaded: bool) -> None:
+    """Whichever thread the kernel hands a signal to, the server obeys it at once, also while it loads."""
+    warming, may_warm, told = threading.Event(), threading.Event(), []
+
+    class Cold(ToyPolicy):
+        def warm_up(self) -> None:
+            warming.set()
+            assert loaded or may_warm.wait(WAIT_S)
+            super().warm_up()
+
+    server = PolicyServer(ServerConfig(port=0), Cold())
+    ready = threading.Event()
+
+    def stranger() -> None:
+        assert (ready if loaded else warming).wait(WAIT_S)
+        time.sleep(0.5)  # by then the main thread waits
+        told.append(time.monotonic())
+        signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+
+    thread = threading.Thread(target=stranger)
+    thread.start()
+    assert run_until_signalled(server, lambda address: ready.set()) == signal.SIGTERM
+    assert time.monotonic() - told[0] < 5.0
+    may_warm.set()
+    thread.join()
 
 
 def test_reflection_names_the_services(serve: Serve) -> None:

@@ -8,12 +8,15 @@ import threading
 import time
 from collections.abc import Callable
 from itertools import chain
+from pathlib import Path
 
 import grpc
 import pytest
 
+from segue.server.store import PolicyStore
 from segue.wire.refusal import Reason
 from tests.unit.server.thin_client import WAIT_S, Client, reason_of, until
+from tests.unit.server.toy_policy import ToyPolicy
 
 Serve = Callable[..., Client]
 
@@ -73,3 +76,26 @@ def _details(client: Client) -> str:
         client.open()
     assert error.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     return str(error.value.details())
+
+
+def test_knocking_while_a_named_policy_loads_costs_nothing(serve: Serve, tmp_path: Path) -> None:
+    """However often a robot asks for a policy that is still loading, it is let in once it is loaded."""
+    may_load = threading.Event()
+
+    def load(path: str, device: str) -> ToyPolicy:
+        assert path == "toy" or may_load.wait(WAIT_S)
+        return ToyPolicy()
+
+    (tmp_path / "late.safetensors").touch()
+    client = serve(PolicyStore(load, ["toy"], "cpu", [tmp_path]), max_robots=1)
+    for _ in range(20):  # four at once would be too many openings for one place
+        assert reason_of(lambda: client.open(policy="late")) is Reason.NOT_READY
+    may_load.set()
+    until(lambda: reason_of(lambda: client.open(policy="late")) is None)
+
+
+def test_a_robot_that_asks_too_often_is_refused_at_the_rate_of_the_configuration(serve: Serve) -> None:
+    """Where one request a second is allowed, the next one at once is refused."""
+    client = serve(requests_per_s=1.0)
+    message = client.message(client.open().session_id)
+    until(lambda: reason_of(lambda: client.infer(message)) is Reason.FULL)

@@ -7,9 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from segue.core.resize import Fit, Geometry, resized
 from segue.core.specs import CameraSpec
 from segue.errors import RemoteProtocolError
 from segue.server.pictures import with_pictures
+from segue.testing.cameras import natural_frames
 from segue.wire import policy_pb2 as pb
 from segue.wire.codec import add_images, encode_request
 from segue.wire.image import encode, encode_raw
@@ -61,3 +63,32 @@ def test_a_damaged_picture_is_refused_although_nobody_looks() -> None:
     damaged = replace(encode(PICTURE), data=b"\x80\x04K\x01.")
     with pytest.raises(RemoteProtocolError, match="front"):
         with_pictures(request(), message(front=damaged), ROBOT, SPEC)
+
+
+NATURAL = natural_frames(48, 64, 1, 3)[0]
+
+
+@pytest.mark.parametrize("fit", list(Fit))
+def test_a_policy_gets_its_own_size_whoever_resizes(fit: Fit) -> None:
+    """Raw pictures resized by the client and by the server give the policy the same pixels."""
+    geometry = Geometry(24, 40, fit)
+    camera = CameraSpec("front", 24, 40, fit=fit)
+    policy = replace(SPEC, observation=replace(SPEC.observation, cameras=(camera,)))
+    by_client = message(front=encode_raw(resized(NATURAL, geometry)))
+    by_server = message(front=encode_raw(NATURAL))
+    images = [
+        with_pictures(request(), sent, ROBOT, policy).observation.images["front"]
+        for sent in (by_client, by_server)
+    ]
+    assert images[0].shape == images[1].shape == (24, 40, 3)
+    assert np.abs(images[0].astype(int) - images[1]).max() <= 1
+
+
+def test_a_size_that_is_neither_the_camera_s_nor_the_policy_s_is_refused() -> None:
+    """A policy's own size is accepted beside the announced one, and no third."""
+    camera = CameraSpec("front", 24, 40, fit=Fit.STRETCH)
+    policy = replace(SPEC, observation=replace(SPEC.observation, cameras=(camera,)))
+    with pytest.raises(RemoteProtocolError, match="front: 40x23"):
+        with_pictures(request(), message(front=encode_raw(NATURAL[:23, :40])), ROBOT, policy)
+    with pytest.raises(RemoteProtocolError, match="front: 40x24"):
+        with_pictures(request(), message(front=encode_raw(NATURAL[:24, :40])), ROBOT, SEEING)

@@ -17,7 +17,7 @@ from segue.server.lifecycle import PolicyServer
 from segue.server.settings import ServerConfig
 from segue.server.watchdog import EXIT_HUNG, LOOK_S, HangJudge, HangLimits, UnderWay
 from segue.wire.refusal import Reason
-from tests.faults.bad_server_inputs import Robot
+from tests.any_robot import AnyRobot
 from tests.unit.server.thin_client import WAIT_S, Client, reason_of, until
 from tests.unit.server.toy_policy import SlowPolicy, ToyPolicy
 
@@ -149,7 +149,7 @@ def test_a_process_whose_policy_hangs_ends(how: str, code: int, words: str) -> N
     )
     try:
         assert process.stdout is not None
-        robot = Robot(process.stdout.readline().strip())
+        robot = AnyRobot(process.stdout.readline().strip()).open()
         with pytest.raises(grpc.RpcError) as gone:
             robot.infer(robot.message())
         assert gone.value.code() is grpc.StatusCode.UNAVAILABLE

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError, Future
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +18,7 @@ from segue.server.requests import policy_input
 from segue.server.store import PolicyStore
 from segue.server.worker import PolicyWorker, Ticket
 from segue.wire.refusal import Reason
+from tests.unit.server.thin_client import until
 from tests.unit.server.toy_policy import SPEC, SlowPolicy, ToyPolicy, context, request
 
 WAIT_S = 20.0
@@ -176,3 +178,30 @@ def test_the_thread_survives_whatever_fails_on_it(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(worker_module, "serve", panic)
     assert reason(submit(worker, "a")) is Reason.POLICY_FAILED
     assert submit(worker, "a").answer.result(WAIT_S).inference_ns >= 0
+
+
+def test_a_policy_that_a_client_names_is_loaded_beside_the_others(tmp_path: Path) -> None:
+    """While a named policy loads, for as long as that takes, the requests of the others are served."""
+    loading, may_load = threading.Event(), threading.Event()
+
+    def load(path: str, device: str) -> ToyPolicy:
+        if path != "toy":
+            loading.set()
+            assert may_load.wait(WAIT_S)
+        return ToyPolicy()
+
+    (tmp_path / "late.safetensors").touch()
+    store = PolicyStore(load, ["toy"], "cpu", [tmp_path])
+    worker = PolicyWorker(store, Batcher(8), SystemClock())
+    WORKERS.append(worker)
+    ready: Future[None] = Future()
+    worker.start(store.load, ready)
+    ready.result(WAIT_S)
+    with pytest.raises(Refused, match="is being loaded"):
+        store.resolve("late")
+    worker.load_named()
+    assert loading.wait(WAIT_S)
+    assert submit(worker, "a").answer.result(WAIT_S / 4).output
+    assert [spec.name for spec in store.specs()] == ["toy"]
+    may_load.set()
+    until(lambda: [spec.name for spec in store.specs()] == ["toy", "late"])
