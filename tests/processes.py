@@ -210,20 +210,36 @@ class Emulator(Spawned):
         self.writes_file = folder / "writes.csv"
         words = ["emulate", "so101", f"--log={self.writes_file}", *flags]
         super().__init__("segue.cli.main", words, folder / "emulator.log", {"before": list(before)})
-        wait_until(lambda: "/dev/" in self.words() or self.process.poll() is not None, "the bus is there")
+        wait_until(lambda: "\n" in self.words() or self.process.poll() is not None, "the bus is there")
         assert self.process.poll() is None, self.words()
 
     @property
     def port(self) -> str:
         """The path of its serial port."""
-        return next(word for word in self.words().split() if word.startswith("/dev/"))
+        return self.words().split()[0]
 
-    def state(self) -> dict[str, Any]:
-        """Returns what each servo is at, by name."""
+    def ask(self, line: str) -> str:
+        """Says `line` to it and returns its answer."""
         before = self.words().count("\n")
-        self.tell("state")
-        wait_until(lambda: self.words().count("\n") > before, "the emulator answers")
-        return dict(json.loads(self.words().splitlines()[before]))
+        self.tell(line)
+        wait_until(lambda: self.words().count("\n") > before, f"the emulator answers {line!r}")
+        return self.words().splitlines()[before]
+
+    def order(self, line: str) -> int:
+        """Makes something happen on the bus, and returns when it was ordered, ns."""
+        ordered_ns = time.monotonic_ns()
+        assert self.ask(line) == "ok"
+        return ordered_ns
+
+    def state(self) -> dict[str, dict[str, int]]:
+        """Returns what each servo is at, by name."""
+        return dict(json.loads(self.ask("state")))
+
+    def writes(self, register: str = "") -> list[tuple[int, str, int]]:
+        """Returns what was written to the servos so far, to one register or all: when, where, what."""
+        lines = self.writes_file.read_text().splitlines()[1:]
+        rows = [line.split(",") for line in lines]
+        return [(int(t), f"{servo}.{name}", int(v)) for t, servo, name, v in rows if register in ("", name)]
 
 
 class CommandArm(Arm):

@@ -11,8 +11,15 @@ import atexit
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from segue.client.plan import RobotPart
 from segue.core.specs import CameraSpec
 from segue.robots.base import Robot
+from segue.robots.dry import DryRobot
+
+
+def make_dry(factory: str, settings: Mapping[str, Any]) -> Robot:
+    """Makes the robot of another factory, with its settings, and keeps commands away from it."""
+    return DryRobot(RobotPart(factory, settings).make())
 
 
 def make_sim_so101(
@@ -35,3 +42,31 @@ def make_sim_so101(
     atexit.register(writer.close)
     specs = tuple(CameraSpec(**each) for each in cameras)
     return SimSO101(SimSO101Config(seed=seed, belt=BeltConfig(**belt), cameras=specs), writer)
+
+
+def make_so101(
+    arm: Mapping[str, Any],
+    units: Mapping[str, Any],
+    rest: Mapping[str, Any],
+    cameras: Sequence[Mapping[str, Any]],
+) -> Robot:
+    """Makes a follower arm on its serial bus.
+
+    Args:
+        arm: further fields of `SO101Config`.
+        units: fields of `ArmUnits`; its calibration as fields of a `MotorCalibration` by joint.
+        rest: fields of `RestConfig`.
+        cameras: fields of a `CameraSpec` each.
+    """
+    from segue.robots.calibration import MotorCalibration
+    from segue.robots.so101 import SO101, RestConfig, SO101Config
+    from segue.robots.so101_units import ArmUnits
+
+    calibration = {name: MotorCalibration(**each) for name, each in units["calibration"].items()}
+    config = SO101Config(
+        units=ArmUnits(**{**units, "calibration": calibration}),
+        cameras=tuple(CameraSpec(**each) for each in cameras),
+        rest=RestConfig(**rest),
+        **arm,
+    )
+    return SO101(config)

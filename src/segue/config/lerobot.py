@@ -35,8 +35,10 @@ RUN = Foreign(
         "interpolation_multiplier": "set the rates: --fps for the steps, --control_hz for the robot",
         "policy.path": "`segue serve --policy.path` loads it; ask for it by --pretrained_name_or_path",
         "rename_map": f"{_LATER}; the cameras' names must be those that the policy asks for",
-        "robot.port": "real arms are not driven yet, so there is no port; --robot.type is sim_so101 or fake",
-        "return_to_initial_position": "a run always ends with a slow move to the rest pose",
+        "robot.max_relative_target": (
+            "Segue limits the speed and not the step; --robot.max_speed is the step times its rate, degrees "
+            "per second: a max_relative_target of 5 at 30 Hz is --robot.max_speed=150"
+        ),
         "strategy.type": f"Segue has no rollout strategies, it runs and records; {_STRATEGIES}",
         "use_torch_compile": f"{_LATER}; it would belong to `segue serve`",
         "verify_robot_cameras": "cameras are always checked against the policy at the handshake",

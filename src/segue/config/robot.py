@@ -8,14 +8,14 @@ as LeRobot users write them, a map of names to settings.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 from typing import Annotated, Literal
 
 import annotated_types as at
 
-from segue.config.cameras import CAMERAS, FAKE_ALONE, OF_THIS_HOST, SIM_CAMERAS, CameraConfig
-from segue.config.constraints import Count, Text
+from segue.config.cameras import CAMERAS, REAL, SIM_CAMERAS, CameraConfig
+from segue.config.constraints import Count, PlainPath, Text
 from segue.config.schema import Help, Named
 
 Speed = Annotated[float, at.Interval(gt=0, le=0.5)]
@@ -30,7 +30,7 @@ class RobotConfig:
     id: Annotated[Text, Help("name of this robot, in records and at the server")] = "robot"
     cameras: Annotated[
         Mapping[str, CameraConfig],
-        Named(CAMERAS, {"opencv": OF_THIS_HOST}),
+        Named(CAMERAS),
         Help(
             'such as "{front: {type: sim, width: 640, height: 480, fps: 30}}"; '
             "sim_so101 without any brings its own three: top, front, wrist"
@@ -70,15 +70,82 @@ class FakeRobotConfig(RobotConfig):
     """A robot that goes where it is told, for rehearsals; --policy.path=builtin:scripted@30 fits it."""
 
     type: Annotated[Literal["fake"], Help("kind of robot")] = "fake"
-    cameras: Annotated[Mapping[str, CameraConfig], FAKE_ALONE, Help("drawn ones, of any name")] = field(
-        default_factory=dict
+    cameras: Annotated[
+        Mapping[str, CameraConfig],
+        REAL,
+        Help('of any name, such as "{front: {type: opencv, index_or_path: 2}}"'),
+    ] = field(default_factory=dict)
+
+
+Units = Annotated[float, at.Interval(ge=-360, le=360)]
+DegreesPerSecond = Annotated[float, at.Interval(gt=0, le=360)]
+PercentPerSecond = Annotated[float, at.Interval(gt=0, le=1000)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParkPose:
+    """Where the arm is parked, in its own units; all six joints, or null for none."""
+
+    shoulder_pan: Annotated[Units | None, Help("turn of the base")] = None
+    shoulder_lift: Annotated[Units | None, Help("shoulder, up and down")] = None
+    elbow_flex: Annotated[Units | None, Help("elbow")] = None
+    wrist_flex: Annotated[Units | None, Help("wrist, up and down")] = None
+    wrist_roll: Annotated[Units | None, Help("turn of the wrist")] = None
+    gripper: Annotated[Units | None, Help("percent, 0 closed")] = None
+
+    def joints(self) -> dict[str, float]:
+        """Returns the joints that are set."""
+        return {each.name: value for each in fields(self) if (value := getattr(self, each.name)) is not None}
+
+
+@dataclass(frozen=True, kw_only=True)
+class So101FollowerConfig(RobotConfig):
+    """An SO-101 follower arm on its serial bus."""
+
+    type: Annotated[Literal["so101_follower"], Help("kind of robot")] = "so101_follower"
+    cameras: Annotated[
+        Mapping[str, CameraConfig],
+        REAL,
+        Help('of any name, such as "{front: {type: opencv, index_or_path: 2}}"'),
+    ] = field(default_factory=dict)
+    port: Annotated[Text, Help("serial port, such as /dev/ttyACM0; `segue find-port` lists them")]
+    calibration_dir: Annotated[
+        PlainPath | None, Help("folder of <id>.json; null takes the one where LeRobot looks")
+    ] = None
+    use_degrees: Annotated[bool, Help("body joints in degrees, else -100..100, as the policy learnt it")] = (
+        True
+    )
+    max_speed: Annotated[DegreesPerSecond, Help("of a body joint, degrees per second in any unit")] = 180.0
+    gripper_speed: Annotated[PercentPerSecond, Help("of the gripper, percent per second")] = 200.0
+    park_pose: ParkPose = field(default_factory=ParkPose)
+    disable_torque_on_disconnect: Annotated[
+        bool, Help("frees the arm in the end, if it is where it cannot fall; false leaves it holding")
+    ] = True
+    write_calibration: Annotated[bool, Help("writes the file's calibration to servos that hold another")] = (
+        False
     )
 
 
-_NOT_YET = "real arms are not driven yet"
+@dataclass(frozen=True, kw_only=True)
+class So100FollowerConfig(So101FollowerConfig):
+    """An SO-100 follower arm on its serial bus."""
+
+    type: Annotated[Literal["so100_follower"], Help("kind of robot")] = "so100_follower"  # type: ignore[assignment]
+
+
 ROBOTS: Mapping[str, type[RobotConfig]] = MappingProxyType(
-    {"sim_so101": SimSo101Config, "fake": FakeRobotConfig}
+    {
+        "sim_so101": SimSo101Config,
+        "fake": FakeRobotConfig,
+        "so101_follower": So101FollowerConfig,
+        "so100_follower": So100FollowerConfig,
+    }
 )
+_TWO = "two arms at once are not driven yet"
+_LEADER = "a leader is moved by hand and not by a policy"
 ABSENT_ROBOTS: Mapping[str, str] = MappingProxyType(
-    dict.fromkeys(("so100_follower", "so101_follower"), _NOT_YET)
+    {
+        **dict.fromkeys(("bi_so_follower", "bi_so100_follower", "bi_so101_follower"), _TWO),
+        **dict.fromkeys(("so_leader", "so100_leader", "so101_leader"), _LEADER),
+    }
 )

@@ -45,8 +45,8 @@ class Robot(Protocol):
         ...
 
     @property
-    def rest_pose(self) -> FloatArray:
-        """Where PARK moves to, shape (A,), robot units."""
+    def rest_pose(self) -> FloatArray | None:
+        """Where PARK moves to, shape (A,), robot units; None parks where the robot is."""
         ...
 
     def connect(self) -> None:

@@ -15,6 +15,7 @@ from segue.robots.engine import RENDERING, mujoco
 from segue.robots.mujoco import CAMERAS, SimSO101, SimSO101Config
 from segue.robots.scene import SceneWriter, scene_name
 from segue.robots.sim_camera import SimCamera, sim_cameras
+from segue.testing.conformance import check_camera
 
 TICK_NS = 10_000_000
 BELT = BeltConfig(first_cube_s=0.0)
@@ -202,3 +203,24 @@ def test_stopping_before_the_robot_runs_takes_no_time() -> None:
         assert time.monotonic() - begun < 0.5
     finally:
         page.close()
+
+
+@draws
+def test_a_camera_of_the_simulation_conforms(scene: SceneWriter, robot: SimSO101) -> None:
+    """While the arm ticks, its camera keeps the promises of the `Camera` protocol."""
+    stopping = threading.Event()
+
+    def tick() -> None:
+        now_ns = 200 * TICK_NS
+        while not stopping.wait(0.01):
+            now_ns += TICK_NS
+            robot.read(now_ns)
+
+    thread = threading.Thread(target=tick)
+    thread.start()
+    try:
+        check_camera(SimCamera(CameraSpec("top", 48, 64, 20.0), scene.name, BELT))
+        assert thread.is_alive()
+    finally:
+        stopping.set()
+        thread.join(20.0)

@@ -1,0 +1,116 @@
+"""`segue release`: frees an arm that was left with torque.
+
+A run that cannot know that its arm lies safely leaves it holding. Here a person
+supports it, and it sinks within half a second. Servos that are mute are named;
+the others are freed all the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from segue.cli.help import ASKING, Page
+from segue.config.release import ReleaseConfig
+from segue.errors import ConfigError, RobotFault
+
+if TYPE_CHECKING:
+    from segue.clock import Clock
+    from segue.robots.feetech import ServoBus
+
+PAGE = Page(
+    verb="release",
+    summary="frees an arm that was left holding itself",
+    examples=(
+        "segue release --robot.port=/dev/ttyACM0",
+        "segue release --robot.port=/dev/ttyACM0 --yes",
+    ),
+    config=ReleaseConfig,
+)
+
+_AGREED = ("yes", "y")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the verb and returns its exit code.
+
+    Args:
+        argv: the words after ``release``.
+
+    Raises:
+        ConfigError: a flag is wrong, or the person did not agree.
+        RobotFault: the port or a servo does not answer.
+    """
+    if ASKING.intersection(argv):
+        print(PAGE.text())
+        return 0
+    from segue.cli.terminal import Terminal
+    from segue.clock import SystemClock
+    from segue.config.load import load_release
+    from segue.robots.feetech import ServoBus
+    from segue.robots.so101 import open_port
+
+    loaded = load_release(argv)
+    with loaded.blaming_flags():
+        config, clock = loaded.config, SystemClock()
+        person = Terminal(PAGE.verb)
+        ask = None if config.yes else person.ask
+        with closing(ServoBus(open_port(config.robot.port), clock)) as bus:
+            release(bus, clock, config.robot.id or "the arm", person.tell, ask)
+    return 0
+
+
+def release(
+    bus: ServoBus,
+    clock: Clock,
+    name: str,
+    tell: Callable[[str], None],
+    ask: Callable[[str], str] | None,
+) -> None:
+    """Frees the servos that have torque, once the person agrees, and tells what became of each.
+
+    Args:
+        bus: of the arm.
+        clock: to wait by.
+        name: of the arm, for the question.
+        tell: shows a sentence.
+        ask: shows a question and returns the answer; None frees without asking.
+
+    Raises:
+        ConfigError: the person did not agree; nothing was changed.
+        RobotFault: no servo answers, one is mute, or one does not obey.
+    """
+    from segue.robots import so101_torque, sts3215
+    from segue.robots.calibration import JOINT_IDS
+
+    there = {joint: servo for joint, servo in JOINT_IDS.items() if bus.ping(servo) is not None}
+    if not there:
+        raise RobotFault("no servo answers; is the arm's power supply plugged in and switched on?")
+    torque = bus.read_all(list(there.values()), sts3215.TORQUE_ENABLE)
+    holding = {joint: servo for joint, servo in there.items() if torque[servo]}
+    if holding and ask is not None:
+        question = (
+            f"{name} will go slack within half a second. Support it with a hand, type yes, press ENTER."
+        )
+        if ask(question).lower() not in _AGREED:
+            raise ConfigError("nothing was changed: the answer was not yes")
+    if holding:
+        so101_torque.lower(bus, clock, list(holding.values()))
+    _report(tell, there, holding, JOINT_IDS)
+
+
+def _report(
+    tell: Callable[[str], None],
+    there: Mapping[str, int],
+    holding: Mapping[str, int],
+    joints: Mapping[str, int],
+) -> None:
+    for joint, servo in joints.items():
+        if joint not in there:
+            tell(f"{joint} (servo {servo}): does not answer")
+        else:
+            tell(f"{joint} (servo {servo}): {'freed' if joint in holding else 'had no torque'}")
+    mute = [joint for joint in joints if joint not in there]
+    if mute:
+        raise RobotFault(f"the torque state of {', '.join(mute)} is unknown: no answer; the others are free")

@@ -1,0 +1,229 @@
+"""The servo bus as questions and answers, each with a deadline.
+
+One line is shared by all: whoever speaks out of turn garbles the others, so a
+question is asked only when the answers to the last one are in or overdue, and
+what lies about from before is thrown away first. How long an answer may take
+follows from its bytes (10 bits each at 1 Mbaud) and a margin for the adapter.
+Only those that stayed mute are asked again. Answers from a wrong servo, of a
+wrong length or with a wrong checksum are passed over, not believed.
+
+A sync write has no answer, so a lost one is noticed by nobody here: read back.
+Which register means what is `sts3215`'s, what to do about it the caller's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from segue.clock import NS_PER_MS, NS_PER_S, Clock
+from segue.errors import RobotFault
+from segue.robots import packets
+from segue.robots.packets import STATUS_OVERHEAD, StatusPacket
+from segue.robots.sts3215 import BAUD, BITS_PER_BYTE, Register
+
+if TYPE_CHECKING:
+    # pyserial comes with it, and an emulated port needs none.
+    from segue.robots.serialport import Port
+
+BYTE_NS = BITS_PER_BYTE * NS_PER_S // BAUD
+# What a USB adapter and its driver add to an answer: a frame each way, and a late wake-up.
+ADAPTER_MARGIN_NS = 2 * NS_PER_MS
+# Outside the ticks there is time; a servo that writes its EEPROM answers some milliseconds late.
+PATIENT_MARGIN_NS = 25 * NS_PER_MS
+ATTEMPTS = 3
+# An answer has at most 6 + 250 bytes; what is older than two of them belongs to none.
+_KEPT_BYTES = 512
+_PING_BYTES = 0
+
+
+@dataclass(slots=True)
+class BusCounts:
+    """What the bus counted.
+
+    Attributes:
+        questions: that were asked, first attempts only.
+        retries: that were asked again because somebody stayed mute.
+        unanswered: that somebody left without an answer at last.
+    """
+
+    questions: int = 0
+    retries: int = 0
+    unanswered: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A register's value, and the status bits of the servo that told it (`sts3215.Status`)."""
+
+    value: int
+    status: int
+
+
+class ServoBus:
+    """Asks servos over a port; owned by one thread."""
+
+    def __init__(self, port: Port, clock: Clock) -> None:
+        """Takes the port; `clock` is the one that its deadlines are told in."""
+        self.port = port
+        self.counts = BusCounts()
+        self._clock = clock
+        self._late_answers = False  # somebody was asked twice, so an answer too many may be on its way
+
+    def __repr__(self) -> str:
+        return f"<ServoBus {self.port!r} {self.counts!r}>"
+
+    def close(self) -> None:
+        """Closes the port; may be called more than once."""
+        self.port.close()
+
+    def ping(self, servo: int, attempts: int = ATTEMPTS) -> int | None:
+        """Returns the status bits of `servo`, or None when it does not answer.
+
+        Raises:
+            RobotFault: the port is gone.
+        """
+        answer = self._ask_one(servo, packets.ping(servo), _PING_BYTES, ADAPTER_MARGIN_NS, attempts)
+        return None if answer is None else answer.error
+
+    def read(self, servo: int, register: Register) -> Reading:
+        """Returns one register of one servo.
+
+        Raises:
+            RobotFault: it does not answer, or the port is gone.
+        """
+        question = packets.read(servo, register.address, register.size)
+        answer = self._ask_one(servo, question, register.size, PATIENT_MARGIN_NS)
+        if answer is None:
+            raise RobotFault(f"servo {servo} does not answer a question for its {register.name}")
+        return Reading(register.decode(answer.data), answer.error)
+
+    def write(self, servo: int, register: Register, value: int) -> int:
+        """Writes one register of one servo and returns its status bits; what it took is to be read back.
+
+        Raises:
+            RobotFault: it does not confirm, or the port is gone.
+        """
+        order = packets.write(servo, register.address, register.encode(value))
+        answer = self._ask_one(servo, order, _PING_BYTES, PATIENT_MARGIN_NS)
+        if answer is None:
+            raise RobotFault(f"servo {servo} does not confirm that its {register.name} is {value}")
+        return answer.error
+
+    def read_all(self, servos: Sequence[int], register: Register) -> dict[int, int]:
+        """Returns one register of several servos, by servo.
+
+        Raises:
+            RobotFault: one of them does not answer, or the port is gone.
+        """
+        self._let_it_fall_silent()
+        deadline_ns = self._clock.now_ns() + ATTEMPTS * PATIENT_MARGIN_NS
+        answers = self.sync_read(servos, register.address, register.size, deadline_ns, PATIENT_MARGIN_NS)
+        mute = [servo for servo in servos if servo not in answers]
+        if mute:
+            listed = ", ".join(map(str, mute))
+            raise RobotFault(f"servo {listed} does not answer a question for its {register.name}")
+        return {servo: register.decode(answers[servo].data) for servo in servos}
+
+    def sync_read(
+        self,
+        servos: Sequence[int],
+        address: int,
+        size: int,
+        deadline_ns: int,
+        margin_ns: int = ADAPTER_MARGIN_NS,
+    ) -> dict[int, StatusPacket]:
+        """Asks several servos for one block of their memory.
+
+        Args:
+            servos: whom.
+            address: first byte of the block.
+            size: bytes of the block.
+            deadline_ns: when to give up, whatever is still missing.
+            margin_ns: how much longer than its bytes an answer may take.
+
+        Returns:
+            the answers by servo; a servo that answered none of at most three questions is missing.
+
+        Raises:
+            RobotFault: the port is gone.
+        """
+        answers: dict[int, StatusPacket] = {}
+        missing = list(servos)
+        self.counts.questions += 1
+        for attempt in range(ATTEMPTS):
+            question = packets.sync_read(missing, address, size)
+            shortest_ns = (len(question) + STATUS_OVERHEAD + size) * BYTE_NS
+            if attempt and self._clock.now_ns() + shortest_ns >= deadline_ns:
+                break
+            self.counts.retries += attempt > 0
+            answers |= self._ask(question, missing, size, margin_ns, deadline_ns)
+            missing = [servo for servo in missing if servo not in answers]
+            if not missing:
+                return answers
+        self.counts.unanswered += 1
+        return answers
+
+    def sync_write(self, register: Register, values: Mapping[int, int]) -> None:
+        """Writes one register of several servos at once; none of them confirms.
+
+        Raises:
+            RobotFault: the port is gone.
+        """
+        data = {servo: register.encode(value) for servo, value in values.items()}
+        self.port.write(packets.sync_write(register.address, data))
+
+    def _ask_one(
+        self, servo: int, question: bytes, size: int, margin_ns: int, attempts: int = ATTEMPTS
+    ) -> StatusPacket | None:
+        self._let_it_fall_silent()
+        self.counts.questions += 1
+        for attempt in range(attempts):
+            self.counts.retries += attempt > 0
+            answer = self._ask(question, (servo,), size, margin_ns).get(servo)
+            if answer is not None:
+                return answer
+        self.counts.unanswered += 1
+        return None
+
+    def _let_it_fall_silent(self) -> None:
+        """Waits out late answers: the next question may be for another register of the same size."""
+        if not self._late_answers:
+            return
+        self._late_answers = False
+        end_ns = self._clock.now_ns() + ATTEMPTS * PATIENT_MARGIN_NS
+        while (now_ns := self._clock.now_ns()) < end_ns:
+            if not self.port.read(min(end_ns, now_ns + 2 * PATIENT_MARGIN_NS)):
+                return
+
+    def _ask(
+        self,
+        question: bytes,
+        servos: Collection[int],
+        size: int,
+        margin_ns: int,
+        deadline_ns: int | None = None,
+    ) -> dict[int, StatusPacket]:
+        """Asks once; the time for the next answer begins anew with each that came."""
+        answers: dict[int, StatusPacket] = {}
+        answer_ns = (STATUS_OVERHEAD + size) * BYTE_NS + margin_ns
+        self.port.discard()
+        self.port.write(question)
+        due_ns = self._clock.now_ns() + len(question) * BYTE_NS + answer_ns
+        pending = b""
+        while len(answers) < len(servos):
+            data = self.port.read(due_ns if deadline_ns is None else min(due_ns, deadline_ns))
+            now_ns = self._clock.now_ns()
+            pending = (pending + data)[-_KEPT_BYTES:]
+            packet, pending = packets.find_status(pending)
+            while packet is not None:
+                if packet.id in servos and len(packet.data) == size:
+                    answers[packet.id] = packet
+                    due_ns = now_ns + answer_ns
+                packet, pending = packets.find_status(pending)
+            # Without the second condition a line that chatters for ever would be heard for ever.
+            if not data or now_ns >= (due_ns if deadline_ns is None else min(due_ns, deadline_ns)):
+                self._late_answers = True
+                break
+        return answers

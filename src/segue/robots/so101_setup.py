@@ -1,0 +1,163 @@
+"""What has to agree before an arm may have torque: servos, calibration, pose, settings.
+
+Every check comes before anything is written, and everything is written before
+torque is switched on. An arm that was left holding is never let go here: what
+it needs can either be done while it holds, or is refused. Settings in EEPROM
+are LeRobot's, written only where they differ, because that memory wears out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+
+from segue.errors import ConfigError, RobotFault, SafetyLatch
+from segue.robots import calibration_registers, sts3215
+from segue.robots.calibration import GRIPPER, Calibration
+from segue.robots.calibration_registers import write_kept
+from segue.robots.feetech import ServoBus
+from segue.robots.packets import MAX_ID
+from segue.robots.so101_health import DANGERS
+from segue.robots.so101_torque import write_all
+from segue.robots.so101_units import DEG_PER_COUNT
+from segue.robots.sts3215 import MODEL_NUMBER, Register, Status
+
+# An arm that rests on its stops may lie a little beyond what was found by hand.
+LIMIT_TOLERANCE_COUNTS = round(3 / DEG_PER_COUNT)
+ACCELERATION = 254
+
+_EVERY_SERVO: Mapping[Register, int] = MappingProxyType(
+    {
+        sts3215.RETURN_DELAY: 0,
+        sts3215.OPERATING_MODE: 0,
+        sts3215.P_GAIN: 16,
+        sts3215.I_GAIN: 0,
+        sts3215.D_GAIN: 32,
+        sts3215.MAX_ACCELERATION: ACCELERATION,
+        sts3215.ACCELERATION: ACCELERATION,
+    }
+)
+# Half the torque: it may close on a thing and stay so without burning.
+_GRIPPER: Mapping[Register, int] = MappingProxyType(
+    {sts3215.MAX_TORQUE: 500, sts3215.PROTECTION_CURRENT: 250, sts3215.OVERLOAD_TORQUE: 25}
+)
+# Of Phase: positions count on beyond a turn, so that they may be negative or larger than any limit.
+_MULTI_TURN = 0x10
+# They need an open lock to survive power; the last lies on the factory's own page.
+_KEPT = frozenset((*(r for r in sts3215.REGISTERS.values() if r.eeprom), sts3215.MAX_ACCELERATION))
+_RELEASE = "support the arm and run `segue release` first"
+
+
+def check_servos(bus: ServoBus, ids: Mapping[str, int]) -> None:
+    """Makes sure that every servo is there, is of the right kind and is well.
+
+    Raises:
+        RobotFault: one is missing or of another kind; what answers instead is named.
+        SafetyLatch: one says that it is in danger already.
+    """
+    found = {name: bus.ping(servo) for name, servo in ids.items()}
+    missing = [f"{name} (servo {ids[name]})" for name, status in found.items() if status is None]
+    if missing:
+        raise RobotFault(_who_is_there(bus, ids, missing))
+    for name, model in zip(ids, bus.read_all(list(ids.values()), sts3215.MODEL).values(), strict=True):
+        if model != MODEL_NUMBER:
+            says = f"is of model {model}, expected {MODEL_NUMBER}, an STS3215"
+            raise RobotFault(f"{name} (servo {ids[name]}) {says}")
+    for name, status in found.items():
+        danger = Status(status or 0) & DANGERS
+        if danger:
+            raise SafetyLatch(f"{name} (servo {ids[name]}) is {danger.words()}; {_RELEASE} and let it rest")
+
+
+def check_calibration(bus: ServoBus, calibration: Calibration, file: str, writes: bool) -> None:
+    """Makes sure that the servos hold the file's calibration; `writes` brings it to them.
+
+    Raises:
+        ConfigError: they hold another and are not to be written.
+        RobotFault: a servo has torque, does not answer or does not keep what it is sent.
+    """
+    ids = {name: joint.id for name, joint in calibration.items()}
+    differences = calibration_registers.differences(
+        calibration_registers.read_registers(bus, ids), calibration
+    )
+    if not differences:
+        return
+    if not writes:
+        raise ConfigError(
+            f"{file}: the servos hold other numbers: {', '.join(differences)}; this file belongs to another "
+            "arm, or the arm was calibrated since; run `segue calibrate` or give "
+            "--robot.write_calibration=true"
+        )
+    calibration_registers.write_registers(bus, calibration)
+
+
+def check_pose(bus: ServoBus, calibration: Calibration, file: str) -> dict[int, int]:
+    """Makes sure that every joint is where its calibration lets it be, and returns the counts by servo.
+
+    Raises:
+        ConfigError: one is not.
+        RobotFault: a servo does not answer.
+    """
+    counts = bus.read_all([joint.id for joint in calibration.values()], sts3215.PRESENT_POSITION)
+    for name, joint in calibration.items():
+        at, low, high = counts[joint.id], joint.range_min, joint.range_max
+        if not low - LIMIT_TOLERANCE_COUNTS <= at <= high + LIMIT_TOLERANCE_COUNTS:
+            raise ConfigError(
+                f"{file}: {name} (servo {joint.id}) is at {at}, outside of its range from {low} to {high}; "
+                "move it inside by hand, or run `segue calibrate`"
+            )
+    return counts
+
+
+def configure(bus: ServoBus, ids: Mapping[str, int], holds: bool) -> None:
+    """Brings the servos' settings to LeRobot's, and the limit of torque to the full one.
+
+    Args:
+        bus: of the arm.
+        ids: servos by joint.
+        holds: a servo has torque, so nothing in EEPROM is to be touched.
+
+    Raises:
+        RobotFault: a setting in EEPROM differs although the arm holds, or a servo does not obey.
+    """
+    wrong = list(_wrong_settings(bus, ids))
+    kept = [(name, register, value) for name, register, value in wrong if register in _KEPT]
+    if kept and holds:
+        listed = ", ".join(f"{name} {register.name}" for name, register, _ in kept)
+        raise RobotFault(f"the arm holds itself, and settings have to be written ({listed}); {_RELEASE}")
+    for servo in {ids[name] for name, _, _ in kept}:
+        write_kept(bus, servo, sts3215.LOCK, 0)
+    for name, register, value in wrong:
+        write_kept(bus, ids[name], register, value)
+    for servo in {ids[name] for name, _, _ in kept}:
+        write_kept(bus, servo, sts3215.LOCK, 1)
+    servos = list(ids.values())
+    full, limits = bus.read_all(servos, sts3215.MAX_TORQUE), bus.read_all(servos, sts3215.TORQUE_LIMIT)
+    write_all(bus, sts3215.TORQUE_LIMIT, {s: full[s] for s in servos if limits[s] != full[s]})
+
+
+def _wrong_settings(bus: ServoBus, ids: Mapping[str, int]) -> Iterator[tuple[str, Register, int]]:
+    """Yields joint, register and value of each setting that is not as it should be."""
+    for register, value in _EVERY_SERVO.items():
+        found = bus.read_all(list(ids.values()), register)
+        yield from ((name, register, value) for name, servo in ids.items() if found[servo] != value)
+    phases = bus.read_all(list(ids.values()), sts3215.PHASE)
+    for name, servo in ids.items():
+        if phases[servo] & _MULTI_TURN:
+            yield name, sts3215.PHASE, phases[servo] & ~_MULTI_TURN
+    for register, value in _GRIPPER.items():
+        if bus.read(ids[GRIPPER], register).value != value:
+            yield GRIPPER, register, value
+
+
+def _who_is_there(bus: ServoBus, ids: Mapping[str, int], missing: list[str]) -> str:
+    """Returns who is missing, and who answers instead."""
+    others = [servo for servo in range(MAX_ID + 1) if bus.ping(servo, attempts=1) is not None]
+    if not others:
+        return "no servo answers; is the arm's power supply plugged in and switched on?"
+    strangers = [servo for servo in others if servo not in ids.values()]
+    there = f"; instead there is servo {', '.join(map(str, strangers))}" if strangers else ""
+    return (
+        f"no answer from {', '.join(missing)}{there}; servos that answer: {', '.join(map(str, others))}; "
+        "look at the cable that leads to the missing one"
+    )

@@ -1,0 +1,44 @@
+"""Danger is raised with the joint's name, and the worst that was seen is remembered."""
+
+from __future__ import annotations
+
+import pytest
+
+from segue.errors import SafetyLatch
+from segue.robots.calibration import JOINT_IDS
+from segue.robots.packets import StatusPacket
+from segue.robots.so101_health import BLOCK_BYTES, Health
+from segue.robots.sts3215 import Status
+
+
+def answer(servo: int, error: int = 0, celsius: int = 30, tenths: int = 74, status: int = 0) -> StatusPacket:
+    """Returns a servo's answer to the question for the block."""
+    data = bytearray(BLOCK_BYTES)
+    data[6], data[7], data[9] = tenths, celsius, status
+    return StatusPacket(servo, error, bytes(data))
+
+
+def test_the_worst_is_remembered() -> None:
+    """The highest temperature and the lowest voltage of any servo stay known."""
+    health = Health(JOINT_IDS)
+    health.heed({1: answer(1, celsius=41), 2: answer(2, tenths=69)})
+    health.heed({1: answer(1), 2: answer(2)})
+    assert (health.hottest_c, health.lowest_dv) == (41, 69)
+
+
+@pytest.mark.parametrize("where", ["error", "status"])
+def test_danger_is_heard_from_register_and_reply(where: str) -> None:
+    """A bit counts whether it stands in the reply or in the register."""
+    spoken = answer(3, **{where: int(Status.OVERLOADED)}, celsius=55)
+    with pytest.raises(SafetyLatch, match=r"^elbow_flex \(servo 3\) is overloaded \(55 °C\)$"):
+        Health(JOINT_IDS).heed({1: answer(1), 3: spoken})
+
+
+def test_all_that_are_in_danger_are_named() -> None:
+    """Two joints in trouble are both in the sentence, with all that is wrong."""
+    hot, strained = Status.OVERHEATED, Status.OVERLOADED | Status.VOLTAGE
+    health = Health(JOINT_IDS)
+    with pytest.raises(SafetyLatch, match=r"shoulder_lift .* too hot .*; gripper .* overloaded \("):
+        health.heed({2: answer(2, status=int(hot)), 6: answer(6, status=int(strained), tenths=41)})
+    assert health.take_notes() == ["gripper (servo 6): voltage out of range, 4.1 V"]
+    assert health.take_notes() == []
