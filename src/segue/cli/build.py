@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ from segue.config.serve import ServeConfig
 
 if TYPE_CHECKING:
     from segue.client.launch import Outcome
+    from segue.client.operator import Operator
     from segue.client.plan import RobotPart
     from segue.client.recorder import Reporter
 
@@ -52,7 +54,9 @@ def serve(config: ServeConfig, on_ready: Callable[[Ready], None]) -> int:
     return SIGNALLED + number if number else 0
 
 
-def run(config: RunConfig, parts: Parts, directory: Path, reporter: Reporter) -> Outcome:
+def run(
+    config: RunConfig, parts: Parts, directory: Path, reporter: Reporter, operator: Operator | None = None
+) -> Outcome:
     """Runs a robot until its end and returns how it ended.
 
     Args:
@@ -60,6 +64,7 @@ def run(config: RunConfig, parts: Parts, directory: Path, reporter: Reporter) ->
         parts: its robot and cameras, by `parts.robot_and_cameras`.
         directory: where the records go; it exists.
         reporter: is told what a person should know.
+        operator: may say something to the run.
 
     Raises:
         SegueError: whatever ends the run before it began.
@@ -72,9 +77,16 @@ def run(config: RunConfig, parts: Parts, directory: Path, reporter: Reporter) ->
         plan = run_plan(config, directory)
         for warning in plan.link.security.warnings:
             reporter.say(warning)
-        return launch.run(plan, robot, cameras, reporter)
+        made = _dry(robot) if config.job.dry_run else robot
+        return launch.run(plan, made, cameras, reporter, operator)
     finally:
         _tidy(robot)
+
+
+def _dry(robot: RobotPart) -> RobotPart:
+    """Returns the same robot, with commands kept away from it."""
+    settings = {"factory": robot.factory, "settings": robot.settings}
+    return replace(robot, factory="segue.cli.factories:make_dry", settings=settings)
 
 
 def _tidy(robot: RobotPart) -> None:

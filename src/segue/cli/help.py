@@ -50,8 +50,9 @@ def _sections(config: type) -> dict[str, list[str]]:
         if leaf.key in done:
             continue
         done.add(leaf.key)
-        shared = leaf.variant != "" and times[leaf.key] > 1
-        rows = sections.setdefault(_heading(leaf, shared), [])
+        having = [each.variant for each in found if each.key == leaf.key]
+        shared = leaf.variant != "" and times[leaf.key] == times[_tag_of(leaf)]
+        rows = sections.setdefault(_heading(leaf, having, shared), [])
         if shared and leaf.key.endswith(f".{TAG}"):
             rows.insert(0, _tag_row([each for each in found if each.key == leaf.key]))
         else:
@@ -59,11 +60,16 @@ def _sections(config: type) -> dict[str, list[str]]:
     return sections
 
 
-def _heading(leaf: Leaf, shared: bool) -> str:
+def _heading(leaf: Leaf, having: list[str], shared: bool) -> str:
+    """Returns what stands above a leaf that the variants `having` have; `shared` when these are all."""
     about = _about(leaf.room.__mro__[1] if shared else leaf.room)
     if leaf.variant and not shared:
-        return f"With --{leaf.key.split('.')[0]}.{TAG}={leaf.variant}: {about}"
+        return f"With --{_tag_of(leaf)}={', '.join(having)}: {about}"
     return about
+
+
+def _tag_of(leaf: Leaf) -> str:
+    return f"{leaf.key.split('.')[0]}.{TAG}"
 
 
 def _about(cls: type) -> str:
@@ -94,6 +100,8 @@ def _kinds(field: Field) -> Iterator[str]:
 def _text(value: object) -> str:
     if value is None:
         return "null"
+    if value is MISSING:
+        return "…"
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float):

@@ -37,11 +37,18 @@ class Verb:
 VERBS: Mapping[str, Verb] = MappingProxyType(
     {
         "run": Verb("segue.cli.run", "drives a robot with actions from a policy server"),
+        "replay": Verb("segue.cli.replay", "moves an arm along a recorded run, slowly"),
         "serve": Verb("segue.cli.serve", "serves a policy to robots"),
         "demo": Verb("segue.cli.demo", "shows all strategies on a simulated arm and compares them"),
         "bench": Verb(
             "segue.cli.bench", "measures overhead, lateness, memory and bytes beside bare controls"
         ),
+        "emulate": Verb("segue.cli.emulate", "plays the servos of an arm that is not there"),
+        "calibrate": Verb("segue.cli.calibrate", "finds the middle and the limits of an arm's joints"),
+        "find-port": Verb("segue.cli.find_port", "lists serial ports and what answers on each"),
+        "find-cameras": Verb("segue.cli.find_cameras", "shows which cameras there are and what they see"),
+        "check": Verb("segue.cli.check", "looks at an arm and its cameras before a run; moves nothing"),
+        "release": Verb("segue.cli.release", "frees an arm that was left holding itself"),
         "keys": Verb("segue.cli.keys", "makes certificates and a token for a secure link"),
     }
 )
@@ -95,7 +102,8 @@ def _dispatch(words: list[str]) -> int:
 
 
 def _usage() -> str:
-    verbs = "\n".join(f"  {name:<8}{verb.summary}" for name, verb in VERBS.items())
+    width = max(map(len, VERBS)) + 2
+    verbs = "\n".join(f"  {name:<{width}}{verb.summary}" for name, verb in VERBS.items())
     tail = "`segue VERB --help` lists a verb's flags; `segue --version` says the version."
     return f"usage: segue VERB [--key=value …]\n\n{verbs}\n\n{tail}"
 

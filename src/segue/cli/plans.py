@@ -9,9 +9,11 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from segue.client.plan import ExecutionPlan, LinkPlan, OutputPlan, RunPlan
+from segue.client.episodes import EpisodePlan
+from segue.client.plan import ExecutionPlan, LinkPlan, OutputPlan, PicturePlan, RunPlan
 from segue.client.security import LinkFiles, LinkSecurity, check_token
 from segue.clock import NS_PER_S
+from segue.config.robot import SimSo101Config
 from segue.config.run import RunConfig
 from segue.config.run import SafetyConfig as SafetySeconds
 from segue.config.serve import ServeConfig
@@ -51,8 +53,7 @@ def run_plan(config: RunConfig, directory: Path) -> RunPlan:
         link=LinkPlan(
             server_address=link.server_address,
             policy=job.pretrained_name_or_path,
-            encoding=Encoding(link.image_encoding),
-            quality=link.image_quality,
+            pictures=PicturePlan(Encoding(link.image_encoding), link.image_quality, link.client_resize),
             slow_link=SlowLinkRule(_ns(link.slow_link_upload_s), link.slow_link_quality),
             security=link_security(config),
         ),
@@ -62,11 +63,21 @@ def run_plan(config: RunConfig, directory: Path) -> RunPlan:
             rule=rule,
             aggregate=execution.aggregate_fn_name,
             safety=safety(config.safety),
-            duration_ns=None if job.duration is None else _ns(job.duration),
+            duration_ns=_ns_or_none(job.duration),
+            episodes=episodes(config),
             realtime=execution.realtime,
+            dry=job.dry_run,
         ),
         output=OutputPlan(directory, config.output.record_camera, config.output.record_commands),
     )
+
+
+def episodes(config: RunConfig) -> EpisodePlan:
+    """Returns how the run is divided; on the simulated belt the cubes divide it."""
+    job = config.job
+    if isinstance(config.robot, SimSo101Config):
+        return EpisodePlan()
+    return EpisodePlan(job.episodes, _ns_or_none(job.episode_time_s), _ns_or_none(job.reset_time_s))
 
 
 def guidance(config: RunConfig) -> Guidance:
@@ -144,6 +155,10 @@ def server_security(config: ServeConfig) -> ServerSecurity:
         tls.cert_file, tls.key_file, tls.client_ca_file, config.auth.token_file, environment
     )
     return files.read(insecure=config.listen.insecure)
+
+
+def _ns_or_none(seconds: float | None) -> int | None:
+    return None if seconds is None else _ns(seconds)
 
 
 def _ns(seconds: float) -> int:

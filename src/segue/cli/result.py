@@ -22,6 +22,7 @@ _WORDS: Mapping[str, str] = {
     ExitReason.DANGER: "the robot is in danger, and a person has to look",
     ExitReason.OTHER_POLICY: "{server} changed its policy; ended",
     ExitReason.REFUSED: "{server} turned this robot away",
+    "bug": "a bug, please report it; ended",
     "crashed": "the control process died, and the arm is left as it was last told",
     "stuck": "the control process did not end",
     "unrecorded": "ended, but the records are held up by a disk or a pipe",

@@ -1,24 +1,19 @@
 """`segue run`: drives a robot with actions from a policy server.
 
-Reads the configuration, makes the run's folder, hands over to the client, and
-says in the end what came of it and where the records lie. Everything that can be refused is refused
-before the robot moves.
+Reads the configuration and carries the run out, with the person at the terminal
+as its operator. Everything that can be refused is refused before the robot moves.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
 
 from segue.cli.help import ASKING, Page
-from segue.cli.writer import say_last
-from segue.config.robot import FakeRobotConfig
+from segue.config.robot import FakeRobotConfig, SimSo101Config
 from segue.config.run import RunConfig
 from segue.errors import ConfigError, SpecMismatch
-from segue.tools.records import RunFolder
 
 PAGE = Page(
     verb="run",
@@ -26,6 +21,7 @@ PAGE = Page(
     examples=(
         'segue run --server_address=127.0.0.1:8080 --robot.type=sim_so101 --task="lift the cubes"',
         "segue run --config_path=outputs/2026-01-31_12-00-00/config.yaml --strategy=async",
+        "segue run --robot.type=fake --episodes=10 --episode_time_s=20   (? at the terminal lists the keys)",
     ),
     config=RunConfig,
 )
@@ -55,59 +51,33 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _run(config: RunConfig) -> int:
-    from segue.cli import build
-    from segue.cli.console import Console
+    from segue.cli.job import Job, carry_out
+    from segue.cli.keyboard import at_terminal, keyboard
     from segue.cli.parts import robot_and_cameras
-    from segue.cli.result import end_sentence, result_line
-    from segue.tools.records import make_run_folder
 
-    draws = config.output.debug_visualize_queue_size
-    if draws and importlib.util.find_spec("matplotlib") is None:
-        raise ConfigError("debug_visualize_queue_size: true needs matplotlib: pip install 'segue[report]'")
-    parts = robot_and_cameras(config)
-    made = config.output.output_dir is None or not config.output.output_dir.exists()
-    folder = make_run_folder(config.output.output_dir, datetime.now())
-    _write_config(folder, config)
-    console = Console("segue run")
+    if not at_terminal():
+        _check_needs_no_key(config)
+    # Whoever repeats it wants another folder.
+    again = replace(config, output=replace(config.output, output_dir=None))
     try:
-        outcome = build.run(config, parts, folder.path, console)
+        return carry_out(Job("run", config, again, robot_and_cameras(config), keyboard))
     except SpecMismatch as error:
         if isinstance(config.robot, FakeRobotConfig):
             raise SpecMismatch([*error.differences, _FITS_FAKE]) from error
         raise
-    else:
-        if outcome.summary["ticks"]:
-            console.say(result_line(outcome.summary))
-    finally:
-        if draws and folder.queue.exists():
-            console.say(_drawn(folder, config.execution.strategy))
-        if folder.summary.exists():
-            console.say(f"records in {folder.path}")
-        elif made:
-            _take_back(folder)
-        console.close()
-    if outcome.exit_code:
-        say_last(f"segue run: {end_sentence(outcome, config)}")
-    return outcome.exit_code
 
 
-def _write_config(folder: RunFolder, config: RunConfig) -> None:
-    """Writes down what the run was told, less the folder: whoever repeats it wants another one."""
-    from segue.config.dump import to_yaml
+def _check_needs_no_key(config: RunConfig) -> None:
+    """Refuses episodes that wait for a key, since nobody can press one.
 
-    again = replace(config, output=replace(config.output, output_dir=None))
-    folder.config.write_text(to_yaml(again), encoding="utf-8")
-
-
-def _take_back(folder: RunFolder) -> None:
-    """Removes the folder of a run that never began; one that holds more stays."""
-    if folder.path.exists() and list(folder.path.iterdir()) == [folder.config]:
-        folder.config.unlink()
-        folder.path.rmdir()
-
-
-def _drawn(folder: RunFolder, strategy: str) -> str:
-    """Draws the queue, and returns a sentence that says where."""
-    from segue.tools.report import queue_plot
-
-    return f"queue drawn in {queue_plot({strategy: folder.path}, folder.plot)}"
+    Raises:
+        ConfigError: there are such.
+    """
+    job = config.job
+    if isinstance(config.robot, SimSo101Config):
+        return  # on the simulated belt each cube is an episode
+    nobody = "waits for a key, and standard input is no terminal"
+    if job.episodes is not None and job.episode_time_s is None:
+        raise ConfigError(f"episodes: the end of each {nobody}; expected --episode_time_s, too")
+    if job.episode_time_s is not None and job.episodes != 1 and job.reset_time_s is None:
+        raise ConfigError(f"episode_time_s: the next episode {nobody}; expected --reset_time_s, too")

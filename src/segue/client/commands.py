@@ -61,7 +61,10 @@ class CommandRow:
 
 @dataclass(frozen=True, slots=True)
 class CommandLogHeader:
-    """What the rows are of: rates in Hz, ramps and parking in seconds, and the dimensions of a command."""
+    """What the rows are of: rates in Hz, ramps and parking in seconds, and the dimensions of a command.
+
+    With `dry_run` no command reached the robot.
+    """
 
     control_hz: float
     action_hz: float
@@ -70,6 +73,7 @@ class CommandLogHeader:
     park_s: float
     dimensions: tuple[Dimension, ...]
     format: int = FORMAT
+    dry_run: bool = False
 
     @classmethod
     def of(

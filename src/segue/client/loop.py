@@ -19,6 +19,7 @@ from google.protobuf.message import DecodeError
 from segue.client.commandlog import CommandLog
 from segue.client.diary import Diary, event_line
 from segue.client.ending import Ending, StopSwitch
+from segue.client.episodes import Episodes, Order, Wish
 from segue.client.mailbox import Mailbox
 from segue.client.messages import (
     WAITING,
@@ -28,10 +29,12 @@ from segue.client.messages import (
     CameraWorks,
     Closed,
     Failed,
+    Mark,
     Message,
     Opened,
     Status,
     Stop,
+    Task,
 )
 from segue.client.pacing import Pacer, Turn
 from segue.client.plan import ControlPlan
@@ -83,8 +86,16 @@ class Parts:
 
 @dataclass(slots=True)
 class _Latest:
-    """What was heard last: an answer's durations by its number, a round trip, and why a request failed."""
+    """What was seen and heard last.
 
+    Attributes:
+        seen: what the robot said of itself.
+        exchange: an answer's durations, by its number.
+        delay_steps: a round trip.
+        miss: why a request failed.
+    """
+
+    seen: RobotState
     exchange: tuple[int, Exchange] | None = None
     delay_steps: int | None = None
     miss: str = ""
@@ -102,11 +113,12 @@ class ControlLoop:
         robot = parts.robot
         self._parts = parts
         self._plan = plan
-        self._seen = checked(robot.spec, robot.read(parts.clock.now_ns()))
-        self.executor = ChunkExecutor(plan.executor_config(robot), pose(robot.spec, self._seen))
+        seen = checked(robot.spec, robot.read(parts.clock.now_ns()))
+        self.executor = ChunkExecutor(plan.executor_config(robot), pose(robot.spec, seen))
         self.stats = RunStats(robot.spec.action.names, plan.execution.control_hz)
         self._diary = Diary(parts.records, plan.context.robot_id, "control")
-        self._latest = _Latest()
+        self._latest = _Latest(seen)
+        self._episodes = Episodes(plan.execution.episodes, plan.context.task)
         log = parts.records if plan.log_commands else None
         self._commands = CommandLog(log, plan.log_header(robot.spec.action))
         self._alone = False
@@ -151,14 +163,18 @@ class ControlLoop:
             self._started_ns = now_ns
         if stop.asked >= 2:
             return ExitReason.SIGNALLED  # the arm holds what it was last told
+        clock, began_ns = self._parts.clock, self._parts.clock.now_ns()
         observation = self._look(now_ns)
+        spent_ns = clock.now_ns() - began_ns
         self._read_mail(now_ns)
         self._obey(now_ns)
         tick = self.executor.tick(now_ns, observation)
         if tick.request is not None:
             self._ask(tick.request)
+        began_ns = clock.now_ns()
         self._move(tick.action, now_ns)
-        self._parts.pulse.beat(self._parts.clock.now_ns())
+        self._parts.pulse.beat(clock.now_ns())
+        self.stats.add_robot(spent_ns + clock.now_ns() - began_ns)
         self._note(tick, now_ns)
         if self._alone and tick.level is SafetyLevel.PARK:
             self.executor.stop(ExitReason.LINK_LOST)  # nobody is left who could dial
@@ -167,10 +183,10 @@ class ControlLoop:
     def _look(self, now_ns: int) -> Observation:
         captured_ns = self._parts.clock.now_ns()
         try:
-            self._seen = checked(self._parts.robot.spec, self._parts.robot.read(now_ns))
+            self._latest.seen = checked(self._parts.robot.spec, self._parts.robot.read(now_ns))
         except Exception as error:
             self._latch(error)
-        seen = self._seen
+        seen = self._latest.seen
         stamp_ns = captured_ns if seen.captured_ns is None else min(seen.captured_ns, captured_ns)
         return Observation(self.executor.step, stamp_ns, seen.state, seen.environment)
 
@@ -211,6 +227,10 @@ class ControlLoop:
                 executor.camera_works(now_ns)
             case Stop():
                 executor.stop(ExitReason(message.reason))
+            case Mark():
+                self._carry_out(self._episodes.wish(Wish(message.wish), now_ns))
+            case Task():
+                self._change_task(message.text, now_ns)
             case _:
                 raise LocalProtocolError(f"the link sent {message!r}")
 
@@ -236,11 +256,31 @@ class ControlLoop:
             self.executor.stop(ExitReason.SIGNALLED)
         elif time_is_up or getattr(robot, "exhausted", False):
             self.executor.stop(ExitReason.DONE)
+        if self.executor.troubles.stop is not None:
+            self._episodes.close(now_ns)
+        self._carry_out(self._episodes.due(now_ns, self.executor.rested))
+
+    def _carry_out(self, order: Order | None) -> None:
+        match order:
+            case Order.REST:
+                self.executor.pause()
+            case Order.GO:
+                self.executor.go()
+            case Order.END:
+                self.executor.stop(ExitReason.DONE)
+
+    def _change_task(self, text: str, now_ns: int) -> None:
+        if text == self._episodes.task:
+            return
+        self._episodes.task = text
+        self.executor.reset()  # nothing that was planned for the old task is executed any more
+        self._diary.write("task", now_ns, {"task": text})
+        self._diary.say(f"the task from now on: {text}")
 
     def _ask(self, request: ChunkRequest) -> None:
         context = self._plan.context
         # Another seed for each request: with one and the same noise a bad sample would stay bad.
-        context = replace(context, seed=context.seed + request.number)
+        context = replace(context, seed=context.seed + request.number, task=self._episodes.task)
         body = encode_request(request, context).SerializeToString()
         self._parts.link.put(Ask(request.number, request.deadline_ns, body))
 
@@ -253,6 +293,8 @@ class ControlLoop:
     def _note(self, tick: Tick, now_ns: int) -> None:
         self.stats.add(tick, now_ns)
         self._commands.add(self.executor, tick, now_ns)
+        self._episodes.count(tick, now_ns)
+        self._tell_news(now_ns)
         for event in tick.events:
             name, fields = event_line(event)
             if isinstance(event, ChunkTaken):
@@ -263,6 +305,11 @@ class ControlLoop:
             self._diary.write(name, now_ns, fields)
         if tick.began is not None or not self.executor.motion.under_way:
             self._diary.show(self._status(tick, now_ns))
+
+    def _tell_news(self, now_ns: int) -> None:
+        for news in self._episodes.news():
+            self._diary.write(news.event, now_ns, news.fields)
+            self._diary.say(news.sentence)
 
     def _status(self, tick: Tick, now_ns: int) -> Status:
         waiting = tick.waiting and tick.level <= SafetyLevel.DEGRADED
@@ -300,12 +347,16 @@ class ControlLoop:
         }
 
     def _ending(self, reason: ExitReason) -> Ending:
+        now_ns = self._parts.clock.now_ns()
+        self._episodes.close(now_ns)
+        self._tell_news(now_ns)
         self._commands.flush()
         self._say_notes()
         robot, executor = self._parts.robot, self.executor
         score = getattr(robot, "summary", None)
         summary = self.stats.summary(reason.value, score() if score else None)
         summary["limited_ticks"] = executor.motion.limited_ticks
+        summary["episodes"] = self._episodes.summary()
         summary["records_dropped"] = self._diary.dropped
         summary["parked"] = executor.watchdog.level is SafetyLevel.PARK
         return Ending(reason, self._parts.stop.signal, executor.troubles.words(), summary)

@@ -110,6 +110,20 @@ class Stop:
 
 
 @dataclass(frozen=True, slots=True)
+class Mark:
+    """Link to control: a person ends, judges or begins an episode; `wish` is a `client.episodes.Wish`."""
+
+    wish: str
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """Link to control: what to do from now on, in words."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
     """To the recorder: one JSON line of the run's record in `body`, without its newline."""
 
@@ -175,6 +189,8 @@ Message = (
     | CameraFailed
     | CameraWorks
     | Stop
+    | Mark
+    | Task
     | Record
     | Commands
     | Say

@@ -19,11 +19,13 @@ from pathlib import Path
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from segue.client.commands import CommandLogHeader
+from segue.client.episodes import EpisodePlan
 from segue.client.security import LinkSecurity
 from segue.clock import NS_PER_S
 from segue.core.facts import ExecutorConfig
 from segue.core.link import Backoff
 from segue.core.merge import AGGREGATIONS
+from segue.core.resize import Geometry
 from segue.core.schedule import RequestRule
 from segue.core.slowlink import SlowLinkRule
 from segue.core.specs import ActionSpec, CameraSpec, PolicySpec
@@ -70,6 +72,7 @@ class ExecutionPlan:
         aggregate: name of an aggregation, used by `async` only.
         duration_ns: orderly end after that time; None runs until told to stop.
         realtime: the control process asks for real-time scheduling.
+        dry: the robot is one that no command reaches, which the records are to say.
     """
 
     control_hz: float = 100.0
@@ -78,7 +81,23 @@ class ExecutionPlan:
     aggregate: str = "weighted_average"
     safety: SafetyConfig = field(default_factory=SafetyConfig)
     duration_ns: int | None = None
+    episodes: EpisodePlan = field(default_factory=EpisodePlan)
     realtime: bool = True
+    dry: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PicturePlan:
+    """How pictures travel.
+
+    Attributes:
+        quality: of JPEG, 1..100.
+        client_resize: those larger than the policy's own size are resized before they travel.
+    """
+
+    encoding: Encoding = Encoding.JPEG
+    quality: int = 90
+    client_resize: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,16 +107,15 @@ class LinkPlan:
     Attributes:
         server_address: ``host:port``.
         policy: the one asked for; empty means the server's own.
-        quality: of JPEG, 1..100.
+        pictures: how they travel.
         camera_age_ns: a camera without a newer picture than this has failed.
         security: what the robot proves, and how it knows the server.
-        connect_timeout_ns, handshake_timeout_ns: of one dial, of each of its calls.
+        connect_timeout_ns, handshake_timeout_ns: of one dial: for its connection, for all of its calls.
     """
 
     server_address: str
     policy: str = ""
-    encoding: Encoding = Encoding.JPEG
-    quality: int = 90
+    pictures: PicturePlan = field(default_factory=PicturePlan)
     camera_age_ns: int = NS_PER_S
     connect_timeout_ns: int = 400_000_000
     handshake_timeout_ns: int = 2 * NS_PER_S
@@ -160,7 +178,10 @@ class ControlPlan:
     def log_header(self, action: ActionSpec) -> CommandLogHeader:
         """Returns the header of the log of commands of a robot with that `action`."""
         execution = self.execution
-        return CommandLogHeader.of(execution.control_hz, self.action_hz, execution.safety, action.dimensions)
+        header = CommandLogHeader.of(
+            execution.control_hz, self.action_hz, execution.safety, action.dimensions
+        )
+        return replace(header, dry_run=execution.dry)
 
     def executor_config(self, robot: Robot) -> ExecutorConfig:
         """Returns the executor's configuration for `robot`."""
@@ -191,7 +212,7 @@ def settle(plan: RunPlan, policy: PolicySpec, cameras: Sequence[CameraSpec] = ()
     """
     wishes = plan.execution
     check_window(plan.context.guidance, policy)
-    _check_pictures(plan.link, cameras, policy.history_steps)
+    _check_pictures(plan.link.pictures, cameras, policy)
     action_hz = wishes.action_hz or policy.action_hz
     if wishes.control_hz < action_hz:
         raise ConfigError(
@@ -229,13 +250,19 @@ def check_window(guidance: Guidance, policy: PolicySpec) -> None:
         )
 
 
-def _check_pictures(link: LinkPlan, cameras: Sequence[CameraSpec], history_steps: int) -> None:
-    size = (1 + history_steps) * sum(camera.height * camera.width * 3 for camera in cameras)
+def _check_pictures(plan: PicturePlan, cameras: Sequence[CameraSpec], policy: PolicySpec) -> None:
+    sizes = policy.geometries if plan.client_resize else {}
+    size = (1 + policy.history_steps) * 3 * sum(_sent_pixels(c, sizes.get(c.name)) for c in cameras)
     limit = MAX_MESSAGE_BYTES - _BESIDE_PICTURES_BYTES
-    if link.encoding is Encoding.RAW and size > limit:
+    if plan.encoding is Encoding.RAW and size > limit:
         raise ConfigError(
             f"image_encoding: raw makes {size} bytes of pictures a request; allowed are {limit}, or jpeg"
         )
+
+
+def _sent_pixels(camera: CameraSpec, geometry: Geometry | None) -> int:
+    own = camera.height * camera.width
+    return own if geometry is None else min(own, geometry.height * geometry.width)
 
 
 def _blends(wishes: ExecutionPlan) -> bool:

@@ -68,7 +68,7 @@ class RunStats:
         self._control_hz = control_hz
         self._jerk = SeamJerk()
         self._lateness_ms = Samples()
-        self._exchanges = {name: Samples() for name in _EXCHANGE_PERCENTILES}
+        self._samples = {name: Samples() for name in _PERCENTILES}
         self._most_moved = np.zeros(len(self._joints))
         self._last_command: FloatArray | None = None
         self._first_ns: int | None = None
@@ -101,11 +101,15 @@ class RunStats:
 
     def add_exchange(self, exchange: Exchange) -> None:
         """Counts one answered request; leave cold ones out, they say nothing about the next."""
-        samples = self._exchanges
+        samples = self._samples
         samples["inference_ms"].add(exchange.inference_ns / NS_PER_MS)
         samples["network_ms"].add(exchange.network_ns / NS_PER_MS)
         samples["overhead_ms"].add(exchange.overhead_ns / NS_PER_MS)
         samples["observation_bytes"].add(exchange.observation_bytes)
+
+    def add_robot(self, duration_ns: int) -> None:
+        """Counts how long reading and writing the robot took in one tick."""
+        self._samples["robot_ms"].add(duration_ns / NS_PER_MS)
 
     def summary(self, exit_reason: str, robot: Mapping[str, int] | None = None) -> Summary:
         """Returns the numbers of the run, ready for JSON; what was never measured is None.
@@ -118,8 +122,8 @@ class RunStats:
         result.update(robot or {})
         result.update(asdict(self.counts))
         result["tick_hz"] = self._tick_hz()
-        for name, percents in _EXCHANGE_PERCENTILES.items():
-            result[name] = _percentiles(self._exchanges[name], percents)
+        for name, percents in _PERCENTILES.items():
+            result[name] = _percentiles(self._samples[name], percents)
         lateness = _percentiles(self._lateness_ms, (50, 99))
         lateness["max"] = _rounded(self._lateness_ms.largest if self._lateness_ms.seen else None)
         result["tick_lateness_ms"] = lateness
@@ -150,8 +154,8 @@ class RunStats:
 
     def _add_delay(self, event: ChunkTaken) -> None:
         if event.delay_steps is not None:
-            self._exchanges["delay_steps"].add(event.delay_steps)
-            self._exchanges["round_trip_ms"].add(event.round_trip_ns / NS_PER_MS)
+            self._samples["delay_steps"].add(event.delay_steps)
+            self._samples["round_trip_ms"].add(event.round_trip_ns / NS_PER_MS)
 
     def _tick_hz(self) -> float | None:
         if self._first_ns is None or self._last_ns == self._first_ns:
@@ -159,13 +163,14 @@ class RunStats:
         return _rounded((self.counts.ticks - 1) * NS_PER_S / (self._last_ns - self._first_ns))
 
 
-_EXCHANGE_PERCENTILES: Mapping[str, tuple[int, ...]] = {
+_PERCENTILES: Mapping[str, tuple[int, ...]] = {
     "delay_steps": (50, 95, 99),
     "round_trip_ms": (50, 95, 99),
     "inference_ms": (50, 95, 99),
     "network_ms": (50, 95, 99),
     "overhead_ms": (50, 95, 99),
     "observation_bytes": (50,),
+    "robot_ms": (50, 99),
 }
 
 

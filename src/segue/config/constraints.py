@@ -24,7 +24,8 @@ Limit = Annotated[float, at.Interval(gt=0, le=3600)]
 Hz = Annotated[float, at.Interval(gt=0, le=1000)]
 Pixels = Annotated[int, at.Interval(ge=16, le=4096)]
 Port = Annotated[int, at.Interval(ge=0, le=65535)]
-Text = Annotated[str, at.Len(0, 1000), at.Predicate(str.isprintable)]
+MAX_TEXT_CHARS = 1000
+Text = Annotated[str, at.Len(0, MAX_TEXT_CHARS), at.Predicate(str.isprintable)]
 
 
 def is_address(text: str) -> bool:

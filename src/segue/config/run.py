@@ -28,7 +28,13 @@ from segue.config.constraints import (
     Text,
 )
 from segue.config.refusal import Refused, shown
-from segue.config.robot import ABSENT_ROBOTS, ROBOTS, RobotConfig, SimSo101Config
+from segue.config.robot import (
+    ABSENT_ROBOTS,
+    ROBOTS,
+    RobotConfig,
+    SimSo101Config,
+    So101FollowerConfig,
+)
 from segue.config.rtc import InferenceConfig, LerobotRtcConfig, RtcConfig, folded
 from segue.config.schema import Flat, Help, Variants
 from segue.config.security import AuthConfig, ClientTlsConfig, check_pair
@@ -46,6 +52,9 @@ class LinkConfig:
     insecure: Annotated[bool, Help("allows a token in plain text to another machine")] = False
     image_encoding: Annotated[Literal["jpeg", "raw"], Help("raw is exact and many times larger")] = "jpeg"
     image_quality: Annotated[Quality, Help("of JPEG")] = 90
+    client_resize: Annotated[
+        bool, Help("brings larger pictures to the policy's own size before they travel")
+    ] = True
     slow_link_quality: Annotated[Quality, Help("of JPEG after two slow uploads in a row; once, and said")] = (
         40
     )
@@ -59,7 +68,19 @@ class JobConfig:
     task: Annotated[Text, Help("what to do, in words")] = ""
     pretrained_name_or_path: Annotated[Text, Help("policy to ask for; empty takes the one served")] = ""
     duration: Annotated[Duration | None, Help("seconds until the end; null runs until Ctrl-C")] = None
-    episodes: Annotated[Count | None, Help("cubes until the end; null does not count them")] = None
+    episodes: Annotated[
+        Count | None, Help("episodes until the end, on the simulated belt cubes; null for no end")
+    ] = None
+    episode_time_s: Annotated[
+        Limit | None, Help("length of an episode; null lasts until a key (? at the terminal lists the keys)")
+    ] = None
+    reset_time_s: Annotated[Seconds | None, Help("rest between two episodes; null lasts until the key n")] = (
+        None
+    )
+    dry_run: Annotated[bool, Help("does everything but send commands to the robot")] = False
+    return_to_initial_position: Annotated[
+        bool, Help("an arm ends at its park_pose, or where it was at the start; false stays where it is")
+    ] = True
     seed: Annotated[Seed, Help("repeats the scene and the policy's noise")] = 0
 
 
@@ -165,23 +186,27 @@ def _check(config: RunConfig) -> None:
         allowed = f"one of {', '.join(cameras)}" if cameras else "null, there are no cameras"
         raise Refused("record_camera", f"expected {allowed}", shown(camera))
     check_pair(config.tls.cert_file, config.tls.key_file)
-    _check_robot(config.robot, config.job.episodes)
+    _check_robot(config.robot, config.job)
 
 
-def _check_robot(robot: RobotConfig, episodes: int | None) -> None:
+def _check_robot(robot: RobotConfig, job: JobConfig) -> None:
     for name, camera in robot.cameras.items():
         if isinstance(camera, SimCameraConfig) and name not in OFFERED:
             says = f"the simulation has no such camera; expected one of {', '.join(OFFERED)}, or type fake"
             raise Refused(f"robot.cameras.{name}", says)
-    if episodes is None:
-        return
+    if not job.return_to_initial_position and not isinstance(robot, So101FollowerConfig):
+        says = "a robot that is not real ends at its rest pose; expected true"
+        raise Refused("return_to_initial_position", says, "false")
     if not isinstance(robot, SimSo101Config):
-        says = "a fake robot has nothing to finish; expected null, with --duration instead"
-        raise Refused("episodes", says, str(episodes))
+        return
     # On a belt each cube is an episode.
-    if robot.belt.max_cubes not in (None, episodes):
+    for key, time_s in (("episode_time_s", job.episode_time_s), ("reset_time_s", job.reset_time_s)):
+        if time_s is not None:
+            says = "on the simulated belt each cube is an episode and has its own time; expected null"
+            raise Refused(key, says, f"{time_s:g}")
+    if job.episodes is not None and robot.belt.max_cubes not in (None, job.episodes):
         says = f"contradicts robot.belt.max_cubes={robot.belt.max_cubes}; give one of them"
-        raise Refused("episodes", says, str(episodes))
+        raise Refused("episodes", says, str(job.episodes))
 
 
 def idle_flags(config: RunConfig, flags: Collection[str]) -> tuple[str, ...]:

@@ -93,6 +93,11 @@ class ChunkExecutor:
         return self._session.tick + 1
 
     @property
+    def rested(self) -> bool:
+        """Whether the arm is parked and has arrived there."""
+        return self.watchdog.level is SafetyLevel.PARK and self.motion.arrived(self._session.tick)
+
+    @property
     def age_limit_ns(self) -> int:
         """The oldest an action may be when it begins."""
         config = self.config
@@ -104,7 +109,7 @@ class ChunkExecutor:
         """Notes that a session is open: requests may be sent, and the first reply is a cold one."""
         session = self._session
         if session.policy_hash is not None and handshake.policy_hash != session.policy_hash:
-            self.troubles.other_policy = handshake.policy_hash
+            self.troubles.other_policy = _instead(handshake.policy_hash, session.policy_hash)
         session.policy_hash = session.policy_hash or handshake.policy_hash
         session.ready, session.after_handshake = True, True
         session.warm_inference_ns = handshake.warm_inference_ns
@@ -168,6 +173,20 @@ class ChunkExecutor:
     def reset(self) -> None:
         """Forgets the plan: a new episode, or a new task; what is under way in the network is void."""
         self._new_epoch()
+
+    def pause(self) -> None:
+        """Sends the arm to rest, where it waits for `go` and nothing is asked."""
+        self.troubles.paused = True
+
+    def go(self) -> None:
+        """Ends the pause: asks anew, and goes on with what is seen from now on."""
+        troubles = self.troubles
+        if not troubles.paused:
+            return
+        troubles.paused = False
+        self._new_epoch()  # an answer may have come while the arm was at rest
+        if self._session.ready:
+            troubles.misses, troubles.lost_since_ns = 0, None
 
     def stop(self, reason: ExitReason) -> None:
         """Asks for an orderly end: no more requests, hold, park, then `Tick.exit`."""
@@ -247,7 +266,7 @@ class ChunkExecutor:
 
     def _fault_of(self, now_ns: int, chunk: ActionChunk, asked: Outstanding) -> DropReason | None:
         if chunk.policy_hash != self._session.policy_hash:
-            self.troubles.other_policy = chunk.policy_hash
+            self.troubles.other_policy = _instead(chunk.policy_hash, self._session.policy_hash)
             return DropReason.OTHER_POLICY
         if now_ns - asked.captured_ns > self.age_limit_ns:
             return DropReason.TOO_OLD
@@ -343,26 +362,14 @@ class ChunkExecutor:
             deadline_ns=now_ns + self._deadline_ns(),
             slack_ns=int(left * NS_PER_S / self.config.action_hz),
         )
-        self.scheduler.issue(self._outstanding(request, forecast))
+        self.scheduler.issue(Outstanding.of(request, forecast, self._session.after_handshake))
         return request
 
     def _may_ask(self) -> bool:
         troubles = self.troubles
         free = self._session.ready and self.scheduler.outstanding is None
-        well = troubles.camera is None and troubles.other_policy is None and not troubles.stop
+        well = troubles.camera is None and troubles.other_policy is None and troubles.rest is None
         return free and well and self.watchdog.level is not SafetyLevel.FAULT
-
-    def _outstanding(self, request: ChunkRequest, forecast: int) -> Outstanding:
-        return Outstanding(
-            number=request.number,
-            epoch=request.epoch,
-            start_step=request.start_step,
-            captured_ns=request.observation.captured_ns,
-            requested_ns=request.requested_ns,
-            deadline_ns=request.deadline_ns,
-            forecast_steps=forecast,
-            after_handshake=self._session.after_handshake,
-        )
 
     def _deadline_ns(self) -> int:
         safety = self.config.safety
@@ -388,19 +395,26 @@ class ChunkExecutor:
 
     def _exit(self, now_ns: int) -> ExitReason | None:
         """Returns why the run is over, once the arm is at rest; where an end is due, asks for it first."""
-        level, settled = self.watchdog.level, self.motion.arrived(self._session.tick)
-        if level is SafetyLevel.FAULT:
+        if self.watchdog.level is SafetyLevel.FAULT:
+            settled = self.motion.arrived(self._session.tick)
             return ExitReason(self.watchdog.cause.value) if settled else None  # what latched it
         due = self._due(now_ns)
         if due is not None:
             self.stop(due)
-        return self._session.ending if level is SafetyLevel.PARK and settled else None
+        return self._session.ending if self.rested else None
 
     def _due(self, now_ns: int) -> ExitReason | None:
         troubles, safety = self.troubles, self.config.safety
         lost = troubles.lost_since_ns
-        if lost is not None and now_ns - lost >= safety.offline_limit_ns:
+        # In a pause nothing is asked, so no chunk can come to say that the link is well again.
+        served = troubles.paused and self._session.ready
+        if lost is not None and not served and now_ns - lost >= safety.offline_limit_ns:
             return ExitReason.LINK_LOST
         if troubles.camera is not None and now_ns - troubles.camera_spell.since_ns >= safety.camera_limit_ns:
             return ExitReason.CAMERA
         return ExitReason.OTHER_POLICY if troubles.other_policy is not None else None
+
+
+def _instead(served: str, agreed: str | None) -> str:
+    """Returns what there is to say of a policy that is not the one which was agreed on, by their hashes."""
+    return f"policy {served} is served now, the session began with {agreed}"

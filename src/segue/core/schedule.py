@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from segue.core.types import Strategy
+from segue.core.types import ChunkRequest, Strategy
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +89,20 @@ class Outstanding:
     deadline_ns: int
     forecast_steps: int
     after_handshake: bool
+
+    @classmethod
+    def of(cls, request: ChunkRequest, forecast_steps: int, after_handshake: bool) -> Outstanding:
+        """Returns what is remembered of `request` until its answer comes."""
+        return cls(
+            number=request.number,
+            epoch=request.epoch,
+            start_step=request.start_step,
+            captured_ns=request.observation.captured_ns,
+            requested_ns=request.requested_ns,
+            deadline_ns=request.deadline_ns,
+            forecast_steps=forecast_steps,
+            after_handshake=after_handshake,
+        )
 
 
 class RequestScheduler:

@@ -54,6 +54,7 @@ class Cause(StrEnum):
     BAD_CHUNKS = "bad_chunks"
     ROBOT = "robot"
     DANGER = "danger"
+    PAUSED = "paused"
     STOP_ASKED = "stop_asked"
     DONE = "done"
     OFFLINE = "offline_limit"
@@ -138,7 +139,8 @@ class Troubles:
         camera_spell: since when.
         latched: what is wrong with the robot (ROBOT: it failed, DANGER: it says that it is not
             safe), in words; the first of them stays.
-        other_policy: the policy hash that came instead of the agreed one.
+        other_policy: which policy came instead of the agreed one, in words.
+        paused: the arm is to rest until somebody says go, as between two episodes.
         stop: why an orderly stop is due; None when none is.
     """
 
@@ -150,7 +152,13 @@ class Troubles:
     camera_spell: Spell = field(default_factory=Spell)
     latched: tuple[Cause, str] | None = None
     other_policy: str | None = None
+    paused: bool = False
     stop: Cause | None = None
+
+    @property
+    def rest(self) -> Cause | None:
+        """Why the arm is to go to rest: to end, or for a pause; None when it is not."""
+        return self.stop or (Cause.PAUSED if self.paused else None)
 
     def words(self) -> str:
         """Returns what failed, in words; empty when nothing did or nobody said more."""
@@ -221,8 +229,8 @@ def _demands(
         found.append((SafetyLevel.HOLD, Cause.LINK_LOST))
     if troubles.other_policy is not None:
         found.append((SafetyLevel.HOLD, Cause.OTHER_POLICY))
-    if troubles.stop is not None:
-        found.append((SafetyLevel.HOLD, troubles.stop))
+    if troubles.rest is not None:
+        found.append((SafetyLevel.HOLD, troubles.rest))
     if troubles.bad_chunks >= BAD_CHUNKS_LIMIT:
         found.append((SafetyLevel.FAULT, Cause.BAD_CHUNKS))
     if troubles.latched is not None:
@@ -285,8 +293,8 @@ class Watchdog:
             return min(wanted, SafetyLevel.DEGRADED), Cause.RESUMED
         ramp_is_over = now_ns - self.since_ns >= self.config.hold_ramp_ns
         if self.level is SafetyLevel.HOLD:
-            if troubles.stop is not None and ramp_is_over:
-                return SafetyLevel.PARK, troubles.stop
+            if troubles.rest is not None and ramp_is_over:
+                return SafetyLevel.PARK, troubles.rest
             if now_ns - self.since_ns >= self.config.hold_grace_ns:
                 return SafetyLevel.PARK, Cause.GRACE_OVER
         return self.level, self.cause

@@ -40,6 +40,29 @@ def told(monkeypatch: pytest.MonkeyPatch, out: io.StringIO) -> str:
     return "" if isinstance(out, GoneReader) else out.getvalue()
 
 
+def test_nothing_is_written_over_what_a_person_types(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a question waits, the line is not refreshed; news still comes, on lines of its own."""
+    out = Terminal()
+    monkeypatch.setattr(sys, "stdout", out)
+    console = Console("segue run", "DRY RUN ")
+    console.status(status(0.0))
+    console.ask("new task: ")
+    for t_s in (1.0, 2.0):
+        console.status(status(t_s))
+    console.status(status(3.0, "HOLD"))
+    console.say("the link is slow")
+    console.answered()
+    console.status(status(4.0, "HOLD"))
+    console.close()
+    lines = out.getvalue().split("\n")
+    assert lines[0].startswith("\rDRY RUN ")
+    assert lines[1] == "segue run: new task: "
+    assert "HOLD" in lines[2]
+    assert lines[3] == "segue run: the link is slow"
+    assert "4.0 s" in lines[4]
+    assert len(lines) == 6
+
+
 def test_into_a_file_goes_a_line_for_each_change(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -72,7 +72,7 @@ def test_version_and_usage(capsys: pytest.CaptureFixture[str]) -> None:
     assert all(f"  {verb} " in out for verb in VERBS)
     assert main([]) == 64
     assert main(["fly"]) == 64
-    assert "run, serve, demo, bench" in capsys.readouterr().err
+    assert "run, replay, serve, demo, bench" in capsys.readouterr().err
 
 
 def test_help_may_come_first_and_a_slip_is_set_right(capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,6 +8,8 @@ import pytest
 
 from segue.cli import build
 from segue.cli.plans import run_plan, server_config
+from segue.client.episodes import EpisodePlan
+from segue.client.plan import PicturePlan
 from segue.config import load_run, load_serve
 from segue.core.slowlink import SlowLinkRule
 from segue.core.types import Guidance, Jacobian, RtcMode, Schedule, Strategy
@@ -18,6 +20,17 @@ from segue.server.store import PolicyStore
 from segue.wire.keyfiles import Identity, Token
 from segue.wire.records import Encoding
 from tests.key_sets import key_set
+
+
+def test_episodes_and_dry_runs_reach_the_control_loop(tmp_path: Path) -> None:
+    """How a run is divided, and that nothing is to move, arrive; the simulated belt divides itself."""
+    flags = "--episodes=3 --episode_time_s=20 --reset_time_s=5 --dry_run=true"
+    execution = run_plan(load_run(f"--robot.type=fake {flags}".split()).config, tmp_path).execution
+    assert execution.episodes == EpisodePlan(3, 20_000_000_000, 5_000_000_000)
+    assert execution.dry
+    belt = run_plan(load_run(["--robot.type=sim_so101", "--episodes=3"]).config, tmp_path).execution
+    assert belt.episodes == EpisodePlan()
+    assert not belt.dry
 
 
 def test_every_flag_of_a_run_reaches_its_room(tmp_path: Path) -> None:
@@ -31,7 +44,7 @@ def test_every_flag_of_a_run_reaches_its_room(tmp_path: Path) -> None:
         --safety.play_out_s=0.5 --safety.hold_grace_s=1 --safety.offline_limit_s=2 --safety.camera_limit_s=4
         --safety.hold_ramp_s=0.1 --safety.resume_ramp_s=0.15 --safety.park_s=3.5 --safety.min_deadline_s=0.6
         --record_camera=front --record_commands=false --tls.server_name=gpu-box --realtime=false
-        --slow_link_upload_s=0.7 --slow_link_quality=33
+        --slow_link_upload_s=0.7 --slow_link_quality=33 --client_resize=false
     """
     keys = key_set(tmp_path / "keys")
     argv += f" --tls.ca_file={keys.ca} --tls.cert_file={keys.client_cert} --tls.key_file={keys.client_key}"
@@ -42,7 +55,8 @@ def test_every_flag_of_a_run_reaches_its_room(tmp_path: Path) -> None:
     assert context.guidance == Guidance(
         Strategy.ASYNC, RtcMode.TRAINED, Schedule.ONES, 9, 2.0, Jacobian.IDENTITY
     )
-    assert (link.server_address, link.policy, link.encoding, link.quality) == ("h:1", "p", Encoding.RAW, 50)
+    assert (link.server_address, link.policy) == ("h:1", "p")
+    assert link.pictures == PicturePlan(Encoding.RAW, 50, client_resize=False)
     assert link.slow_link == SlowLinkRule(upload_ns=700_000_000, quality=33)
     rule = execution.rule
     assert (rule.strategy, rule.horizon, rule.threshold, rule.min_execution_steps) == ("async", 40, 0.25, 8)

@@ -53,3 +53,11 @@ def test_an_end_before_the_first_tick_has_no_duration() -> None:
         end_sentence(Outcome(143, "signalled", "", summary(), None), CONFIG)
         == "stopped by SIGTERM at the start"
     )
+
+
+def test_a_bug_asks_to_be_reported() -> None:
+    """A run that a bug of ours ended says so, with what failed."""
+    outcome = Outcome(70, "bug", "the link failed: KeyError: 7", summary(ticks=200, tick_hz=100.0), None)
+    assert end_sentence(outcome, CONFIG) == (
+        "a bug, please report it; ended after 2.0 s: the link failed: KeyError: 7"
+    )

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import json
+import os
 import re
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,6 +41,13 @@ def finished(child: Child) -> int:
     """Waits for the child's own end, and ends it should it have none."""
     child.wait(60)
     return child.end(signal.SIGTERM, 30)
+
+
+def moving(folder: RunFolder) -> None:
+    """Waits until the run in `folder` moves its arm; returns all the same, so that it can be ended."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and not (folder.queue.exists() and ",RUN," in folder.queue.read_text()):
+        time.sleep(0.05)
 
 
 @pytest.mark.e2e
@@ -76,12 +86,34 @@ def test_ctrl_c_ends_a_run_with_130(tmp_path: Path, address: str) -> None:
     folder = RunFolder(tmp_path / "run")
     words = (*RUN, f"--server_address={address}", f"--output_dir={folder.path}")
     run = Child("run", words, tmp_path / "run.log", {})
-    moving = time.monotonic() + 60
-    while time.monotonic() < moving and not (folder.queue.exists() and ",RUN," in folder.queue.read_text()):
-        time.sleep(0.05)
+    moving(folder)
     assert run.end(signal.SIGINT, 30) == 130, run.said()
     assert re.search(r"segue run: stopped by SIGINT after [0-9.]+ s, parked", run.said())
     assert read_summary(folder)["exit_reason"] == "signalled"
+
+
+def full_pipe(path: Path) -> int:
+    """Makes a pipe at `path` that has room for nothing more, and returns its reading end."""
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    with path.open("wb", buffering=0) as writer:
+        os.set_blocking(writer.fileno(), False)
+        while writer.write(bytes(4096)):
+            continue
+    return reader
+
+
+@pytest.mark.e2e
+def test_output_that_nobody_reads_does_not_hold_up_the_end(tmp_path: Path, address: str) -> None:
+    """A run whose terminal is paused drives the arm, and ends with its code and records all the same."""
+    folder = RunFolder(tmp_path / "run")
+    reader = full_pipe(tmp_path / "pipe")
+    words = (*RUN, f"--server_address={address}", f"--output_dir={folder.path}")
+    run = Child("run", words, tmp_path / "pipe", {})
+    moving(folder)
+    assert run.end(signal.SIGINT, 30) == 130
+    assert read_summary(folder)["exit_reason"] == "signalled"
+    os.close(reader)
 
 
 @pytest.mark.e2e
@@ -104,6 +136,44 @@ def test_a_picture_that_cannot_be_drawn_is_refused_at_the_start(
     with pytest.raises(UsageError, match=r"--debug_visualize_queue_size.*segue\[report\]"):
         main(["--robot.type=fake", "--debug_visualize_queue_size", f"--output_dir={tmp_path / 'run'}"])
     assert list(tmp_path.iterdir()) == []
+
+
+class Typist(io.StringIO):
+    """A standard input that may be a terminal."""
+
+    def __init__(self, is_terminal: bool) -> None:
+        super().__init__()
+        self._is_terminal = is_terminal
+
+    def isatty(self) -> bool:
+        return self._is_terminal
+
+    def fileno(self) -> int:
+        return -1
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (["--episodes=3"], "--episodes: .*--episode_time_s, too"),
+        (["--episodes=3", "--episode_time_s=9"], "--episode_time_s: .*--reset_time_s, too"),
+        (["--episode_time_s=9"], "--episode_time_s: .*--reset_time_s, too"),
+        (["--episodes=1", "--episode_time_s=9"], None),
+        (["--episodes=3", "--episode_time_s=9", "--reset_time_s=0"], None),
+    ],
+)
+def test_episodes_that_wait_for_a_key_need_a_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: list[str], says: str | None
+) -> None:
+    """Where nobody can press a key, a run that would wait for one is refused; at a terminal it is not."""
+    refuse(monkeypatch, SegueError("went on"))
+    words = ["--robot.type=fake", *flags, f"--output_dir={tmp_path / 'run'}"]
+    monkeypatch.setattr(sys, "stdin", Typist(is_terminal=False))
+    with pytest.raises(SegueError, match=says or "went on"):
+        main(words)
+    monkeypatch.setattr(sys, "stdin", Typist(is_terminal=True))
+    with pytest.raises(SegueError, match="went on"):
+        main(words)
 
 
 def test_a_wrong_flag_leaves_no_folder(tmp_path: Path) -> None:

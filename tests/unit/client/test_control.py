@@ -17,7 +17,9 @@ from segue.client.pulse import Pulse
 from segue.clock import SystemClock
 from segue.core.facts import ExitReason
 from segue.core.specs import RobotSpec
+from segue.core.types import FloatArray
 from segue.errors import RobotFault
+from segue.robots.base import RobotState
 from segue.testing.robots import FakeRobot, make_broken_robot
 from tests.unit.client.world import control_plan
 
@@ -101,6 +103,35 @@ def test_driving_connects_and_disconnects_whatever_happens() -> None:
     with pytest.raises(RobotFault):
         drive(control_plan(), Parts(SystemClock(), broken, link, records, stop), in_process=False)
     assert not broken.connected
+
+
+def test_a_loop_that_has_ended_is_not_missed() -> None:
+    """From its last tick on, a slow disconnect included, the pulse says that none is to follow."""
+    link, _other = mailbox_pair()
+    records, _reader = mailbox_pair()
+    stop, pulse = StopSwitch(), Pulse()
+    heard: list[int] = []
+
+    class Slow(FakeRobot):
+        def write(self, action: FloatArray, now_ns: int) -> FloatArray:
+            if self.commands:
+                stop.ask()
+                stop.ask()
+            return super().write(action, now_ns)
+
+        def read(self, now_ns: int) -> RobotState:
+            heard.append(pulse.last_ns)
+            return super().read(now_ns)
+
+        def disconnect(self) -> None:
+            heard.append(pulse.last_ns)
+            super().disconnect()
+
+    drive(control_plan(), Parts(SystemClock(), Slow(), link, records, stop, pulse), in_process=False)
+    pulse.close()
+    *_, ticking, resting = heard
+    assert ticking > 0
+    assert resting == 0
 
 
 def test_the_last_word_waits_for_room() -> None:

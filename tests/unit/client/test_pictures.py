@@ -1,20 +1,24 @@
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
+import simplejpeg
 
+from segue.cameras.base import Camera
 from segue.cameras.latest import LatestFrame, WatchPlan
 from segue.client.pictures import Pictures
 from segue.clock import NS_PER_S
+from segue.core.resize import Fit, Geometry, resized
 from segue.core.specs import CameraSpec
 from segue.core.types import Frame
 from segue.errors import RobotFault
-from segue.testing.cameras import FakeCamera
-from segue.wire.image import decode
-from segue.wire.records import Encoding
+from segue.testing.cameras import FakeCamera, natural_frames
+from segue.wire.image import decode, encode, pixels
+from segue.wire.records import EncodedImage, Encoding
 
 SPECS = tuple(CameraSpec(name, 48, 64) for name in ("front", "wrist"))
 WAIT_S = 20.0
@@ -143,3 +147,129 @@ def test_pictures_are_lowered_only_where_that_makes_them_smaller(
     after = sum(len(image.data) for image in pictures.newest().values())
     assert (after < 0.8 * before) is smaller
     pictures.close()
+
+
+class JpegCamera:
+    """A camera that delivers one picture of its own making, again and again."""
+
+    def __init__(self, jpeg: bytes, spec: CameraSpec = SPECS[0]) -> None:
+        self.spec = spec
+        self.jpeg = jpeg
+        self._number = 0
+
+    def open(self) -> None:
+        """Needs no opening."""
+
+    def grab(self) -> Frame:
+        time.sleep(0.005)
+        self._number += 1
+        return Frame(None, time.monotonic_ns(), self._number, self.jpeg)
+
+    def close(self) -> None:
+        """Has nothing to close."""
+
+
+def watched(camera: Camera) -> LatestFrame:
+    latest = LatestFrame(camera)
+    latest.start()
+    assert latest.wait_first(WAIT_S)
+    return latest
+
+
+NATURAL = natural_frames(48, 64, 1, 2)[0]
+# As a USB camera makes it: colour at half width, another quality than ours.
+OWN = simplejpeg.encode_jpeg(NATURAL, quality=80, colorspace="RGB", colorsubsampling="422")
+SMALLER = Geometry(24, 32, Fit.STRETCH)
+LARGER = Geometry(96, 128, Fit.STRETCH)
+
+
+@pytest.mark.parametrize("geometries", [{}, {"front": LARGER}, {"wrist": SMALLER}])
+def test_a_camera_s_own_jpeg_goes_as_it_is(geometries: dict[str, Geometry]) -> None:
+    """Without a smaller size that the policy wants of this camera, not a byte is changed."""
+    front = watched(JpegCamera(OWN))
+    pictures = Pictures({"front": front}, Encoding.JPEG, 90, geometries)
+    assert pictures.newest()["front"] == EncodedImage(Encoding.JPEG, 48, 64, OWN)
+    pictures.close()
+    front.stop()
+
+
+@pytest.mark.parametrize(
+    "jpeg",
+    [
+        simplejpeg.encode_jpeg(NATURAL, quality=100, colorspace="RGB", colorsubsampling="444"),
+        simplejpeg.encode_jpeg(NATURAL[:, :, :1].copy(), colorspace="GRAY"),
+    ],
+    ids=["large", "grey"],
+)
+def test_a_jpeg_that_is_large_or_grey_is_made_anew(jpeg: bytes) -> None:
+    """What the server would refuse, or takes many times the bytes, is decoded and encoded here."""
+    front = watched(JpegCamera(jpeg))
+    pictures = Pictures({"front": front}, Encoding.JPEG, 90)
+    sent = pictures.newest()["front"]
+    assert sent == encode(pixels(Frame(None, 0, 0, jpeg)), 90)
+    assert sent.data != jpeg
+    pictures.close()
+    front.stop()
+
+
+def test_on_a_slow_link_a_camera_s_own_jpeg_is_made_smaller() -> None:
+    """Once pictures are to be coarser, the camera's own are no longer passed through."""
+    front = watched(JpegCamera(OWN))
+    pictures = Pictures({"front": front}, Encoding.JPEG, 90)
+    assert pictures.lower(40)
+    assert len(pictures.newest()["front"].data) < 0.8 * len(OWN)
+    pictures.close()
+    front.stop()
+
+
+def test_raw_is_raw_for_a_camera_that_delivers_jpeg() -> None:
+    """Asked for raw pictures, a JPEG is decoded."""
+    front = watched(JpegCamera(OWN))
+    pictures = Pictures({"front": front}, Encoding.RAW, 90)
+    sent = pictures.newest()["front"]
+    assert (sent.encoding, len(sent.data)) == (Encoding.RAW, 48 * 64 * 3)
+    pictures.close()
+    front.stop()
+
+
+@pytest.mark.parametrize("camera", [JpegCamera(OWN), FakeCamera(SPECS[0])], ids=["jpeg", "pixels"])
+def test_a_larger_picture_is_brought_to_the_policy_s_size(camera: Camera) -> None:
+    """Whatever the camera delivers, what travels has the policy's size where that is smaller."""
+    front = watched(camera)
+    pictures = Pictures({"front": front}, Encoding.RAW, 90, {"front": SMALLER})
+    sent = pictures.newest()["front"]
+    assert (sent.height, sent.width, len(sent.data)) == (24, 32, 24 * 32 * 3)
+    if isinstance(camera, JpegCamera):
+        expected = resized(simplejpeg.decode_jpeg(OWN, fastdct=False, fastupsample=False), SMALLER)
+        assert sent.data == expected.tobytes()
+    pictures.close()
+    as_jpeg = Pictures({"front": front}, Encoding.JPEG, 90, {"front": SMALLER})
+    sent = as_jpeg.newest()["front"]
+    assert decode(sent, CameraSpec("front", 24, 32)).shape == (24, 32, 3)
+    as_jpeg.close()
+    front.stop()
+
+
+def test_a_picture_that_cannot_be_decoded_names_its_camera() -> None:
+    """A JPEG with a good header and no picture behind it is a fault of its camera."""
+    header = OWN[: OWN.index(b"\xff\xda")]
+    front = watched(JpegCamera(header + b"\xff\xd9"))
+    pictures = Pictures({"front": front}, Encoding.RAW, 90)
+    with pytest.raises(RobotFault, match="camera front: a damaged picture"):
+        pictures.newest()
+    pictures.close()
+    front.stop()
+
+
+@pytest.mark.parametrize("fit", list(Fit))
+def test_three_cameras_fit_into_45_kilobytes(fit: Fit) -> None:
+    """Three noisy 640x480 pictures, brought to 224x224 at quality 90, take at most 45 000 bytes."""
+    specs = [CameraSpec(name, 480, 640) for name in ("top", "front", "wrist")]
+    cameras = {spec.name: watched(FakeCamera(spec, seed)) for seed, spec in enumerate(specs)}
+    pictures = Pictures(cameras, Encoding.JPEG, 90, {s.name: Geometry(224, 224, fit) for s in specs})
+    size = sum(len(image.data) for image in pictures.newest().values())
+    sys.stdout.write(f"three 224x224 pictures, {fit}: {size} bytes\n")
+    assert size <= 45_000
+    pictures.close()
+    for each in cameras.values():
+        each.stop()

@@ -9,6 +9,7 @@ from segue.client.plan import (
     ControlPlan,
     ExecutionPlan,
     LinkPlan,
+    PicturePlan,
     RobotPart,
     RunPlan,
     advice,
@@ -19,8 +20,9 @@ from segue.client.plan import (
     to_json,
 )
 from segue.clock import NS_PER_MS, NS_PER_S
+from segue.core.resize import Fit
 from segue.core.schedule import RequestRule
-from segue.core.specs import CameraSpec, RobotSpec
+from segue.core.specs import CameraSpec, PolicySpec, RobotSpec
 from segue.core.types import Guidance, Jacobian, Schedule, Strategy
 from segue.core.watchdog import OnLinkLoss, SafetyConfig
 from segue.errors import ConfigError
@@ -141,7 +143,7 @@ def test_the_executor_gets_what_was_settled() -> None:
 
 def test_raw_pictures_that_do_not_fit_into_a_request_are_refused() -> None:
     """Raw pictures beyond what a request holds are refused with their bytes, those of the past too."""
-    raw = replace(run_plan(), link=LinkPlan("127.0.0.1:1", encoding=Encoding.RAW))
+    raw = replace(run_plan(), link=LinkPlan("127.0.0.1:1", pictures=PicturePlan(Encoding.RAW)))
     large, small = CameraSpec("front", 1080, 1920), CameraSpec("wrist", 480, 640)
     settle(raw, policy(), [large, small])
     settle(run_plan(), policy(), [large, large])
@@ -149,6 +151,24 @@ def test_raw_pictures_that_do_not_fit_into_a_request_are_refused() -> None:
         settle(raw, policy(), [large, large])
     with pytest.raises(ConfigError, match="image_encoding"):
         settle(raw, policy(history_steps=1), [large])
+
+
+def test_raw_pictures_count_as_they_will_be_sent() -> None:
+    """Raw pictures that are brought to the policy's size first count with that size, if it is smaller."""
+    raw = replace(run_plan(), link=LinkPlan("127.0.0.1:1", pictures=PicturePlan(Encoding.RAW)))
+    large = CameraSpec("front", 1440, 1920)
+    seeing = policy()
+
+    def wanting(side: int) -> PolicySpec:
+        camera = CameraSpec("front", side, side, fit=Fit.STRETCH)
+        return replace(seeing, observation=replace(seeing.observation, cameras=(camera,)))
+
+    settle(raw, wanting(224), [large])
+    with pytest.raises(ConfigError, match="image_encoding: raw makes 8294400 bytes"):
+        settle(raw, wanting(4000), [large])
+    unresized = replace(raw, link=replace(raw.link, pictures=PicturePlan(Encoding.RAW, client_resize=False)))
+    with pytest.raises(ConfigError, match="image_encoding: raw makes 8294400 bytes"):
+        settle(unresized, wanting(224), [large])
 
 
 def test_a_window_longer_than_a_chunk_is_refused() -> None:

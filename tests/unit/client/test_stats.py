@@ -30,6 +30,7 @@ KEYS = {
     "network_ms",
     "observation_bytes",
     "tick_lateness_ms",
+    "robot_ms",
     "max_command_speed",
     "seam_jerk",
     "exit_reason",
@@ -153,3 +154,11 @@ def test_what_the_robot_counted_itself_stands_in_the_summary() -> None:
     """A robot's own counts replace the empty ones."""
     summary = RunStats(("pan",), 100.0).summary("done", {"cubes_offered": 9, "successes": 8})
     assert (summary["cubes_offered"], summary["successes"]) == (9, 8)
+
+
+def test_the_time_that_a_robot_takes_is_counted() -> None:
+    """How long reading and writing took is in the summary, as percentiles in milliseconds."""
+    stats = RunStats(("pan", "lift"), 100.0)
+    for duration_ms in (1, 2, 3):
+        stats.add_robot(duration_ms * MS)
+    assert stats.summary("done")["robot_ms"] == {"p50": 2.0, "p99": 2.98}

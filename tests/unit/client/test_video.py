@@ -5,15 +5,18 @@ from pathlib import Path
 
 import simplejpeg
 
+from segue.cameras.base import Camera
+from segue.cameras.file import FileCamera
 from segue.cameras.latest import LatestFrame
 from segue.client.video import VideoLog
 from segue.core.specs import CameraSpec
 from segue.testing.cameras import FakeCamera
+from tests.unit.cameras.samples import jpegs
 
 WAIT_S = 20.0
 
 
-def started(camera: FakeCamera) -> LatestFrame:
+def started(camera: Camera) -> LatestFrame:
     watched = LatestFrame(camera)
     watched.start()
     assert watched.wait_first(WAIT_S)
@@ -38,6 +41,20 @@ def test_pictures_are_kept_one_after_the_other(tmp_path: Path) -> None:
     assert len(pictures) == log.frames >= 3
     for picture in pictures:
         assert simplejpeg.decode_jpeg(b"\xff\xd8\xff" + picture).shape == (48, 64, 3)
+
+
+def test_a_camera_s_own_jpegs_are_kept_as_they_are(tmp_path: Path) -> None:
+    """Where the camera delivers JPEG, its bytes are what is written."""
+    (tmp_path / "pictures").mkdir()
+    jpeg = jpegs(1)[0]
+    (tmp_path / "pictures" / "0.jpg").write_bytes(jpeg)
+    watched = started(FileCamera(CameraSpec("front", 48, 64), tmp_path / "pictures"))
+    log = VideoLog(watched, tmp_path / "front.mjpeg", say=print)
+    log.start()
+    wait_for(log, 3)
+    log.stop()
+    watched.stop()
+    assert (tmp_path / "front.mjpeg").read_bytes() == jpeg * log.frames
 
 
 def test_a_frozen_camera_adds_nothing(tmp_path: Path) -> None:

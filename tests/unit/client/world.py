@@ -57,6 +57,7 @@ class FakeLink:
     silent: bool = False
     asked: list[ChunkRequest] = field(default_factory=list)
     seeds: list[int] = field(default_factory=list)
+    tasks: list[str] = field(default_factory=list)
     due: list[tuple[int, ChunkRequest]] = field(default_factory=list)
     opened: bool = False
 
@@ -69,6 +70,7 @@ class FakeLink:
             context, request = decode_request(pb.InferRequest.FromString(message.body))
             self.asked.append(request)
             self.seeds.append(context.seed)
+            self.tasks.append(context.task)
             self.due.append((now_ns + self.delay_ns, request))
         for at, request in list(self.due):
             if at <= now_ns and not self.silent:

@@ -13,6 +13,7 @@ from segue.config.robot import SimSo101Config
 from segue.errors import ConfigError, UsageError
 
 SIM = "--robot.type=sim_so101"
+ARM = "--robot={type: so101_follower, port: /dev/ttyACM0}"
 
 
 def refusal(*argv: str) -> ConfigError:
@@ -110,28 +111,34 @@ def test_text_stays_text_whatever_yaml_would_make_of_it(tmp_path: Path) -> None:
         ([SIM, "--robot.cameras={front: {type: opencv"], ["--robot.cameras", "YAML", "line 1"]),
         (
             [SIM, "--robot.cameras={front: {type: webcam}}"],
-            ["--robot.cameras.front.type=webcam", "sim, fake"],
+            ["--robot.cameras.front.type=webcam", "sim, opencv, file, http, fake"],
         ),
         (
-            [SIM, "--robot.cameras={front: {type: opencv, index_or_path: 0}}"],
-            ["--robot.cameras.front.type=opencv", "one of sim, fake", "not supported yet"],
+            [SIM, "--robot.cameras={front: {type: opencv}}"],
+            ["--robot.cameras.front.index_or_path", "is required", "a path such as /dev/video2"],
         ),
         (
-            ["--robot.type=fake", "--robot.cameras={front: {type: opencv}}"],
-            ["--robot.cameras.front.type=opencv", "expected fake", "not supported yet"],
+            ["--robot.type=fake", "--robot.cameras={front: {type: opencv, index_or_path: video0}}"],
+            ["--robot.cameras.front.index_or_path=video0", "a number, or a path"],
         ),
         (
             ["--robot.type=fake", "--robot.cameras={front: {type: sim}}"],
-            ["--robot.cameras.front.type=sim", "expected fake", "not simulated"],
+            ["--robot.cameras.front.type=sim", "opencv, file, http, fake", "not simulated"],
         ),
         ([SIM, "--robot.cameras={side: {type: sim}}"], ["--robot.cameras.side", "top, front, wrist"]),
         ([SIM, "--record_camera=side"], ["--record_camera=side", "one of top, front, wrist"]),
         (["--robot.type=fake", "--record_camera=front"], ["--record_camera=front", "no cameras"]),
-        (["--robot.type=fake", "--episodes=3"], ["--episodes=3", "a fake robot", "--duration"]),
+        ([SIM, "--episode_time_s=3"], ["--episode_time_s=3", "each cube is an episode", "null"]),
+        ([SIM, "--reset_time_s=3"], ["--reset_time_s=3", "each cube is an episode", "null"]),
         ([SIM, "--episodes=3", "--robot.belt.max_cubes=4"], ["--episodes=3", "robot.belt.max_cubes=4"]),
-        (["--robot.type=so101_follower"], ["=so101_follower", "sim_so101, fake", "real arms"]),
-        (["--robot.type=so100_follower"], ["=so100_follower", "sim_so101, fake", "real arms"]),
-        ([SIM, "--robot.port=/dev/ttyACM0"], ["--robot.port", "real arms", "sim_so101"]),
+        (["--robot.type=so101_follower"], ["--robot.port", "is required"]),
+        (["--robot.type=so101_leader"], ["=so101_leader", "sim_so101, fake, so101_follower", "by hand"]),
+        (["--robot.type=bi_so101_follower"], ["=bi_so101_follower", "two arms at once"]),
+        ([SIM, "--robot.port=/dev/ttyACM0"], ["--robot.port", "no such key"]),
+        ([ARM, "--robot.max_relative_target=5"], ["--robot.max_relative_target", "--robot.max_speed=150"]),
+        ([ARM, "--robot.max_speed=0"], ["--robot.max_speed=0", "above 0"]),
+        ([ARM, "--robot.cameras={top: {type: sim}}"], ["--robot.cameras.top.type=sim", "not simulated"]),
+        ([SIM, "--return_to_initial_position=false"], ["--return_to_initial_position=false", "not real"]),
         ([SIM, "--inference.type=rtc"], ["--inference.type", "--strategy", "rtc, async or sync"]),
         ([SIM, "--strategy.type=base"], ["--strategy.type", "--strategy", "rtc, async or sync"]),
         ([SIM, "--display_data"], ["--display_data", "LeRobot's", "--output_dir"]),
@@ -165,8 +172,12 @@ def test_a_wrong_flag_is_refused_with_key_and_what_is_allowed(argv: list[str], p
         ("robot: {type: fake}\nfps: [1]\n", ["fps: ['1']", "a number"]),
         ("robot: {type: fake}\ndisplay_data: true\n", ["display_data", "LeRobot's"]),
         ("fps: 30\n", ["robot.type", "sim_so101, fake"]),
-        ("robot: {type: so101_follower, port: /dev/ttyACM0}\n", ["robot.type: so101_follower", "real arms"]),
-        ("robot: {type: fake, cameras: {a: {type: opencv}}}\n", ["robot.cameras.a.type: opencv", "fake"]),
+        ("robot: {type: so101_leader, port: /dev/ttyACM0}\n", ["robot.type: so101_leader", "by hand"]),
+        (
+            "robot: {type: so100_follower, port: /dev/ttyACM0, max_relative_target: 5}\n",
+            ["robot.max_relative_target", "--robot.max_speed=150"],
+        ),
+        ("robot: {type: fake, cameras: {a: {type: tv}}}\n", ["robot.cameras.a.type: tv", "opencv", "fake"]),
         ("robot: {type: sim_so101}\nrecord_camera: side\n", ["record_camera: side", "top, front, wrist"]),
         ("- a\n- b\n", ["a map of keys and values"]),
         ("a: [\n", ["not valid YAML", "line 2"]),

@@ -46,7 +46,7 @@ def test_flags_have_no_room_in_their_names_where_lerobot_has_none() -> None:
         "inference.rtc.prefix_attention_schedule",
     }  # fmt: skip
     assert {
-        "tls", "auth", "robot", "robot.belt", "rtc", "inference", "inference.rtc", "safety",
+        "tls", "auth", "robot", "robot.belt", "robot.park_pose", "rtc", "inference", "inference.rtc", "safety",
     } == set(rooms(RunConfig))  # fmt: skip
 
 
@@ -87,7 +87,7 @@ def test_safety_has_the_core_s_numbers() -> None:
 def test_a_variant_is_listed_under_its_own_name(table: dict[str, type]) -> None:
     """The key of each table is the `type` of the dataclass behind it."""
     for name, cls in table.items():
-        assert getattr(cls(), TAG) == name
+        assert getattr(cls, TAG) == name
 
 
 def test_the_simulation_s_cameras_are_named_right() -> None:

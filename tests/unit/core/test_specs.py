@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from segue.core.resize import Fit, Geometry
 from segue.core.specs import (
     ActionSpec,
     CameraSpec,
@@ -131,6 +132,22 @@ def test_the_hash_tells_specifications_apart(other: PolicySpec) -> None:
 def test_the_hash_forgets_the_timing_only() -> None:
     """The declared inference time is measured anew at each start, and is no reason to open again."""
     assert replace(POLICY, warm_inference_ns=77).spec_hash() == POLICY.spec_hash()
+
+
+def test_the_hash_is_the_one_from_before_there_were_fits() -> None:
+    """A policy that says how pictures are fitted has the hash that a peer without fits finds."""
+    fitted = replace(WRIST, fit=Fit.PAD_CENTER)
+    policy = replace(POLICY, observation=replace(POLICY.observation, cameras=(fitted,)))
+    assert policy.spec_hash() == POLICY.spec_hash() == "ddd0218d742d46b9"
+
+
+@pytest.mark.parametrize("missing", [{"fit": None}, {"height": 0}, {"width": 0}])
+def test_a_geometry_needs_size_and_fit(missing: dict[str, object]) -> None:
+    """Only a camera with a size and a fit has a geometry, and a policy names those that have."""
+    camera = CameraSpec("front", 224, 256, fit=Fit.STRETCH)
+    lacking = replace(camera, name="wrist", **missing)  # type: ignore[arg-type]
+    policy = replace(POLICY, observation=replace(POLICY.observation, cameras=(camera, lacking)))
+    assert policy.geometries == {"front": Geometry(224, 256, Fit.STRETCH)}
 
 
 def test_the_hash_does_not_tell_whole_numbers_from_floats() -> None:

@@ -11,7 +11,7 @@ from segue.core.specs import ActionSpec, Dimension, Kind
 from segue.core.types import Strategy
 from segue.core.watchdog import OnLinkLoss, SafetyConfig, SafetyLevel
 
-from .driver import MS, SECOND, Driver, config_of, stepped
+from .driver import MS, POLICY, SECOND, Driver, config_of, stepped
 
 SPEC = ActionSpec(
     (
@@ -227,6 +227,8 @@ def test_another_policy_is_never_executed(how: str) -> None:
         d.open(policy_hash="other")
     until(d, SafetyLevel.HOLD, 10)
     assert d.changes()[-1][2] == "other_policy"
+    said = f"policy other is served now, the session began with {POLICY}"
+    assert d.executor.troubles.other_policy == said
     assert (d.rows[-1].dropped == [DropReason.OTHER_POLICY]) == (how == "reply")
     asked = len(d.requests)
     for _ in range(500):

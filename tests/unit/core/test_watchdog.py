@@ -89,6 +89,10 @@ def test_the_table_of_moves() -> None:
         (WAITING, LOST_NOW, HOLD, Cause.LINK_LOST),
         (FINE, {"other_policy": "x"}, HOLD, Cause.OTHER_POLICY),
         (FINE, {"stop": Cause.STOP_ASKED}, HOLD, Cause.STOP_ASKED),
+        (FINE, {"paused": True}, HOLD, Cause.PAUSED),
+        (WAITING, {"paused": True}, HOLD, Cause.PAUSED),
+        (FINE, {"paused": True, "stop": Cause.DONE}, HOLD, Cause.DONE),
+        (FINE, {"paused": True, "latched": (Cause.ROBOT, "servo 3")}, FAULT, Cause.ROBOT),
         (FINE, {"bad_chunks": BAD_CHUNKS_LIMIT - 1}, RUN, Cause.FINE),
         (FINE, {"bad_chunks": BAD_CHUNKS_LIMIT}, FAULT, Cause.BAD_CHUNKS),
         (FINE, {"latched": (Cause.ROBOT, "servo 3")}, FAULT, Cause.ROBOT),
@@ -202,6 +206,26 @@ def test_a_stop_holds_then_parks_as_soon_as_the_ramp_is_over(stopped_at: SafetyL
     assert watchdog.update(WAITING, stop, NOW + 200 * MS - 1) is None
     assert watchdog.update(WAITING, stop, NOW + 200 * MS) == LevelChange(HOLD, PARK, Cause.STOP_ASKED)
     assert watchdog.update(FINE, stop, NOW + SECOND) is None
+
+
+@pytest.mark.parametrize("paused_at", [RUN, DEGRADED, STARVED])
+def test_a_pause_parks_and_lasts_until_it_is_over(paused_at: SafetyLevel) -> None:
+    """A pause goes through HOLD, for its ramp, to PARK, and no chunk ends it; afterwards a fresh one does."""
+    watchdog, pause = at_level(paused_at), Troubles(paused=True)
+    assert watchdog.update(FINE, pause, NOW) == LevelChange(paused_at, HOLD, Cause.PAUSED)
+    assert watchdog.update(FINE, pause, NOW + 200 * MS - 1) is None
+    assert watchdog.update(FINE, pause, NOW + 200 * MS) == LevelChange(HOLD, PARK, Cause.PAUSED)
+    assert watchdog.update(FINE, pause, NOW + 100 * SECOND) is None
+    assert watchdog.update(WAITING, Troubles(), NOW + 101 * SECOND) is None
+    assert watchdog.update(FINE, Troubles(), NOW + 102 * SECOND) == LevelChange(PARK, RUN, Cause.RESUMED)
+
+
+def test_a_stop_in_a_pause_says_so() -> None:
+    """An arm that is held for a pause when the end is asked for is parked for that."""
+    watchdog = at_level(RUN)
+    watchdog.update(FINE, Troubles(paused=True), NOW)
+    both = Troubles(paused=True, stop=Cause.STOP_ASKED)
+    assert watchdog.update(FINE, both, NOW + 200 * MS) == LevelChange(HOLD, PARK, Cause.STOP_ASKED)
 
 
 @pytest.mark.parametrize("level", [HOLD, PARK])

@@ -1,0 +1,94 @@
+"""One run with its folder, its console and its last words, whichever verb asked for it.
+
+Makes the run's folder, hands over to the client, and says in the end what came
+of it and where the records lie. A folder that was made for a run that never
+began is taken away again.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from segue.cli import build
+from segue.cli.console import Console
+from segue.cli.parts import Parts
+from segue.cli.result import end_sentence, result_line
+from segue.cli.writer import say_last
+from segue.client.operator import Operator
+from segue.config.dump import to_yaml
+from segue.config.run import RunConfig
+from segue.errors import ConfigError
+from segue.tools.records import RunFolder, make_run_folder
+
+DRY_RUN = "DRY RUN: no command reaches the robot"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What is to be run.
+
+    Attributes:
+        verb: ``run``, or whatever else the person typed.
+        config: of the run.
+        again: the configuration that repeats it, less the folder, as it is written down.
+        parts: robot and cameras, by `parts.robot_and_cameras`.
+        operator: returns who may say something to the run.
+    """
+
+    verb: str
+    config: RunConfig
+    again: object
+    parts: Parts
+    operator: Callable[[Console], Operator | None]
+
+
+def carry_out(job: Job) -> int:
+    """Runs until the end and returns the exit code.
+
+    Raises:
+        SegueError: whatever ended the run before it began.
+    """
+    config, name = job.config, f"segue {job.verb}"
+    draws = config.output.debug_visualize_queue_size
+    if draws and importlib.util.find_spec("matplotlib") is None:
+        raise ConfigError("debug_visualize_queue_size: true needs matplotlib: pip install 'segue[report]'")
+    made = config.output.output_dir is None or not config.output.output_dir.exists()
+    folder = make_run_folder(config.output.output_dir, datetime.now())
+    folder.config.write_text(to_yaml(job.again), encoding="utf-8")
+    console = Console(name, "DRY RUN " if config.job.dry_run else "")
+    try:
+        if config.job.dry_run:
+            console.say(DRY_RUN)
+        outcome = build.run(config, job.parts, folder.path, console, job.operator(console))
+        if outcome.summary["ticks"]:
+            console.say(result_line(outcome.summary))
+    finally:
+        if draws and folder.queue.exists():
+            console.say(_drawn(folder, config.execution.strategy))
+        if folder.summary.exists():
+            console.say(f"records in {folder.path}")
+        elif made:
+            _take_back(folder)
+        console.close()
+    if outcome.exit_code:
+        say_last(f"{name}: {end_sentence(outcome, config)}")
+    return outcome.exit_code
+
+
+def _take_back(folder: RunFolder) -> None:
+    """Removes the folder of a run that never began; one that holds more stays."""
+    path: Path = folder.path
+    if path.exists() and list(path.iterdir()) == [folder.config]:
+        folder.config.unlink()
+        path.rmdir()
+
+
+def _drawn(folder: RunFolder, strategy: str) -> str:
+    """Draws the queue, and returns a sentence that says where."""
+    from segue.tools.report import queue_plot
+
+    return f"queue drawn in {queue_plot({strategy: folder.path}, folder.plot)}"
