@@ -46,7 +46,8 @@ def test_flags_have_no_room_in_their_names_where_lerobot_has_none() -> None:
         "inference.rtc.prefix_attention_schedule",
     }  # fmt: skip
     assert {
-        "tls", "auth", "robot", "robot.belt", "robot.park_pose", "rtc", "inference", "inference.rtc", "safety",
+        "tls", "auth", "robot", "robot.belt", "robot.park_pose",
+        "rtc", "inference", "inference.rtc", "safety",
     } == set(rooms(RunConfig))  # fmt: skip
 
 
