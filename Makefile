@@ -10,14 +10,20 @@ STAMP  := $(VENV)/.ready
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
             $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
+# LeRobot needs a newer one; pyenv's are found even where another is chosen.
+LEROBOT_PYTHON ?= $(shell for p in python3.12 python3.13 python3 $${PYENV_ROOT:-$$HOME/.pyenv}/versions/3.1[23].*/bin/python3; do \
+            $$p -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null && echo $$p && break; done)
+
 export MUJOCO_GL ?= $(shell cat $(VENV)/.gl 2>/dev/null)
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup demo test test-quick check ci faults seeds fuzz fuzz-brief soak bench train proto clean
+.PHONY: help setup demo test test-quick check ci faults seeds fuzz fuzz-brief soak bench train proto clean \
+        setup-lerobot test-lerobot
 
 help:
 	@sed -n 's/^#   //p' Makefile
-	@echo "also: setup, test-quick, check, ci, faults, seeds, fuzz, soak, bench, train, proto, clean"
+	@echo "also: setup, test-quick, check, ci, faults, seeds, fuzz, soak, bench, train, proto, clean,"
+	@echo "      setup-lerobot, test-lerobot"
 
 setup: $(STAMP)
 
@@ -59,13 +65,20 @@ fuzz-brief: setup
 soak: setup
 	$(BIN)/python -m tests.soak --minutes 30 --arms 8 --folder outputs/soak
 
+# LeRobot's own code, unmodified, in an environment of its own outside this folder, against the emulated arm.
+setup-lerobot:
+	@sh scripts/setup_lerobot.sh "$(LEROBOT_PYTHON)"
+
+test-lerobot:
+	@PYTHONPATH=src sh scripts/setup_lerobot.sh "$(LEROBOT_PYTHON)" -m pytest -m lerobot tests/lerobot
+
 check: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-ci: check test fuzz-brief seeds faults
+ci: check test test-lerobot fuzz-brief seeds faults
 
 bench: setup
 	@$(BIN)/segue bench --output_dir=outputs/bench

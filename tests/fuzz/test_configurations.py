@@ -21,8 +21,16 @@ from .targets import config
 # Keys whose values are held against other keys, or that hold maps: a value alone says nothing of them.
 TOGETHER = {
     "min_execution_steps", "actions_per_chunk", "fps", "control_hz", "record_camera", "episodes", "host",
-    "tls.cert_file", "tls.key_file", "robot.cameras", "robot.type",
+    "tls.cert_file", "tls.key_file", "robot.cameras", "robot.type", "episode_time_s", "reset_time_s",
+    "return_to_initial_position",
 }  # fmt: skip
+# The least that each kind of robot wants to be told.
+ROBOTS: dict[str, dict[str, Any]] = {
+    "fake": {"robot": {"type": "fake"}},
+    "sim_so101": {"robot": {"type": "sim_so101"}},
+    "so101_follower": {"robot": {"type": "so101_follower", "port": "/dev/ttyACM0"}},
+    "so100_follower": {"robot": {"type": "so100_follower", "port": "/dev/ttyACM0"}},
+}
 PLACES = {
     "server_address": st.sampled_from(["localhost:1", "127.0.0.1:8080", "[::1]:65535", "a-b.c:9"]),
     "tls.server_name": st.sampled_from(["a.example.org", "::1"]),
@@ -33,7 +41,7 @@ PATHS = st.text("abc/._- ä", max_size=20).map(lambda text: str(Path(f"p{text}")
 
 def alone(cls: type) -> list[Leaf]:
     """Returns the leaves that may have any value of their type, whatever the others are."""
-    folded = ("inference.", "robot.belt.")
+    folded = ("inference.", "robot.belt.", "robot.park_pose.")
     return [leaf for leaf in leaves(cls) if leaf.key not in TOGETHER and not leaf.key.startswith(folded)]
 
 
@@ -59,13 +67,14 @@ serve_keys = st.sampled_from([leaf.key for leaf in leaves(ServeConfig)]) | st.te
 @pytest.mark.parametrize("cls", [RunConfig, ServeConfig])
 def test_every_leaf_takes_what_it_allows_and_writes_it_back(cls: type, tmp_path: Path) -> None:
     """A value that a leaf allows is loaded as it is, from a file, and survives the way through the dump."""
-    load, base = (load_run, {"robot": {"type": "fake"}}) if cls is RunConfig else (load_serve, {})
+    load = load_run if cls is RunConfig else load_serve
     path = tmp_path / "config.yaml"
 
     @settings(max_examples=150)
     @given(st.sampled_from(alone(cls)).flatmap(lambda leaf: st.tuples(st.just(leaf), fitting(leaf))))
     def try_one(drawn: tuple[Leaf, Any]) -> None:
         leaf, value = drawn
+        base = ROBOTS[leaf.variant or "fake"] if cls is RunConfig else {}
         path.write_text(yaml.safe_dump(nested(base, leaf.key, value), allow_unicode=True))
         loaded = load([f"--config_path={path}"]).config  # type: ignore[operator]
         assert leaf_of(as_tree(loaded), leaf.key) == value
@@ -75,11 +84,11 @@ def test_every_leaf_takes_what_it_allows_and_writes_it_back(cls: type, tmp_path:
     try_one()
 
 
-@settings(max_examples=150)
-@given(st.dictionaries(run_keys, trees, max_size=4))
-def test_any_tree_is_a_run_or_one_line(tree: dict[str, Any]) -> None:
+@settings(max_examples=250)
+@given(st.sampled_from(list(ROBOTS.values())), st.dictionaries(run_keys, trees, max_size=4))
+def test_any_tree_is_a_run_or_one_line(base: dict[str, Any], tree: dict[str, Any]) -> None:
     """Known and unknown keys with values of any type and depth resolve, or end in one short line."""
-    config.check(b"run\0\0" + written({"robot": {"type": "fake"}}, tree))
+    config.check(b"run\0\0" + written(base, tree))
 
 
 @settings(max_examples=150)
