@@ -39,8 +39,3 @@ def folder(tmp_path: Path) -> Path:
 
     save_calibration(tmp_path / FILE, CALIBRATIONS["usual"])
     return tmp_path
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Makes the marker known."""
-    config.addinivalue_line("markers", "lerobot: runs LeRobot's own code: make test-lerobot")

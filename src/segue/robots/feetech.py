@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from segue.clock import NS_PER_MS, NS_PER_S, Clock
 from segue.errors import RobotFault
 from segue.robots import packets
+from segue.robots.bus_scan import answering_servos
 from segue.robots.packets import STATUS_OVERHEAD, StatusPacket
 from segue.robots.sts3215 import BAUD, BITS_PER_BYTE, Register
 
@@ -78,14 +79,23 @@ class ServoBus:
         """Closes the port; may be called more than once."""
         self.port.close()
 
-    def ping(self, servo: int, attempts: int = ATTEMPTS) -> int | None:
+    def ping(self, servo: int) -> int | None:
         """Returns the status bits of `servo`, or None when it does not answer.
 
         Raises:
             RobotFault: the port is gone.
         """
-        answer = self._ask_one(servo, packets.ping(servo), _PING_BYTES, ADAPTER_MARGIN_NS, attempts)
+        answer = self._ask_one(servo, packets.ping(servo), _PING_BYTES, PATIENT_MARGIN_NS)
         return None if answer is None else answer.error
+
+    def scan(self) -> list[int]:
+        """Returns the ids of all servos that answer, in order; takes half a second.
+
+        Raises:
+            RobotFault: the port is gone.
+        """
+        self._late_answers = True
+        return answering_servos(self.port, self._clock)
 
     def read(self, servo: int, register: Register) -> Reading:
         """Returns one register of one servo.
@@ -174,12 +184,10 @@ class ServoBus:
         data = {servo: register.encode(value) for servo, value in values.items()}
         self.port.write(packets.sync_write(register.address, data))
 
-    def _ask_one(
-        self, servo: int, question: bytes, size: int, margin_ns: int, attempts: int = ATTEMPTS
-    ) -> StatusPacket | None:
+    def _ask_one(self, servo: int, question: bytes, size: int, margin_ns: int) -> StatusPacket | None:
         self._let_it_fall_silent()
         self.counts.questions += 1
-        for attempt in range(attempts):
+        for attempt in range(ATTEMPTS):
             self.counts.retries += attempt > 0
             answer = self._ask(question, (servo,), size, margin_ns).get(servo)
             if answer is not None:

@@ -16,7 +16,6 @@ from segue.robots import calibration_registers, sts3215
 from segue.robots.calibration import GRIPPER, Calibration
 from segue.robots.calibration_registers import write_kept
 from segue.robots.feetech import ServoBus
-from segue.robots.packets import MAX_ID
 from segue.robots.so101_health import DANGERS
 from segue.robots.so101_torque import write_all
 from segue.robots.so101_units import DEG_PER_COUNT
@@ -152,7 +151,7 @@ def _wrong_settings(bus: ServoBus, ids: Mapping[str, int]) -> Iterator[tuple[str
 
 def _who_is_there(bus: ServoBus, ids: Mapping[str, int], missing: list[str]) -> str:
     """Returns who is missing, and who answers instead."""
-    others = [servo for servo in range(MAX_ID + 1) if bus.ping(servo, attempts=1) is not None]
+    others = bus.scan()
     if not others:
         return "no servo answers; is the arm's power supply plugged in and switched on?"
     strangers = [servo for servo in others if servo not in ids.values()]

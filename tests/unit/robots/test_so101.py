@@ -187,6 +187,20 @@ def test_a_missed_tick_goes_on_with_the_last_state() -> None:
     assert again.captured_ns > (good.captured_ns or 0)
 
 
+def test_an_answer_that_comes_a_tick_late_does_not_pass_for_this_ticks() -> None:
+    """On a line that is a whole tick late no pose is believed: the arm is held after 200 ms."""
+    here = bench()
+    here.arm.connect()
+    here.tick(3)
+    seen_ns = here.arm.read(here.clock.now_ns()).captured_ns
+    here.line.faults.delay_ns = TICK_NS
+    ages = []
+    with pytest.raises(RobotFault, match="no answer"):
+        for _ in range(40):
+            here.tick(1, lambda: ages.append(here.arm.read(here.clock.now_ns()).captured_ns))
+    assert set(ages) <= {seen_ns}
+
+
 def test_a_line_with_gaps_is_told_of_in_the_end() -> None:
     """A person learns how many ticks went without an answer, so that a loose cable is looked for."""
     made = connected()
