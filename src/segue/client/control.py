@@ -10,6 +10,7 @@ dies this one brings the arm to rest by itself.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import select
@@ -21,7 +22,7 @@ from typing import TypeVar
 
 from segue.client import realtime
 from segue.client.ending import Ending, StopSwitch, signals_to
-from segue.client.loop import ControlLoop, Parts, notes_of
+from segue.client.loop import ControlLoop, Parts
 from segue.client.mailbox import Mailbox
 from segue.client.messages import Begin, Ended, Hello, Make, Say
 from segue.client.plan import ControlPlan, RobotPart, from_json, to_json
@@ -95,7 +96,14 @@ def drive(plan: ControlPlan, parts: Parts, in_process: bool) -> Ending:
     finally:
         parts.pulse.rest()
         parts.robot.disconnect()
-        for note in notes_of(parts.robot):
+        _say_notes(parts)
+
+
+def _say_notes(parts: Parts) -> None:
+    """Passes on what the robot says of its own end, where it has a way to say so."""
+    notes = getattr(parts.robot, "notes", None)
+    with contextlib.suppress(Exception):  # whatever a driver raises here, the run has ended as it has
+        for note in notes() if notes is not None else ():
             parts.records.put(Say(note))
 
 

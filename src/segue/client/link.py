@@ -173,6 +173,7 @@ class Link:
             self._note_cameras(str(error))
             self._report(Failed(ask.number, str(error)))
             return
+        self._note_damaged()
         now_ns = parts.clock.now_ns()
         call = channel.infer(body, max(1, ask.deadline_ns - now_ns))
         flight = self._flight = _Flight(call, ask, now_ns, len(body))
@@ -362,6 +363,14 @@ class Link:
             fields = {"works": fault is None, "detail": fault or ""}
             self._parts.diary.write("cameras", self._parts.clock.now_ns(), fields)
         self._camera_fault = fault
+
+    def _note_damaged(self) -> None:
+        """Says of which cameras the own JPEGs can no longer be sent as they are."""
+        for camera in self._parts.pictures.newly_damaged():
+            self._parts.diary.write("jpeg_damaged", self._parts.clock.now_ns(), {"camera": camera})
+            self._parts.diary.say(
+                f"camera {camera}: its own JPEGs are damaged; they are decoded and encoded anew from now on"
+            )
 
     def _note_link(self, detail: str) -> None:
         fields = {"state": self._parts.dialer.state.value, "detail": detail}

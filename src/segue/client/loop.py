@@ -10,8 +10,9 @@ carries things in and out, and knows no process, signal or network.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 import numpy as np
 from google.protobuf.message import DecodeError
@@ -52,6 +53,8 @@ from segue.wire import policy_pb2 as pb
 from segue.wire.codec import decode_chunk, encode_request
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 # A pause between ticks is used for collecting garbage only if it is this long.
 _PAUSE_NS = 3 * NS_PER_MS
@@ -153,8 +156,19 @@ class ControlLoop:
                 self._say_notes()
 
     def _say_notes(self) -> None:
-        for note in notes_of(self._parts.robot):
+        nothing: tuple[str, ...] = ()
+        for note in self._beyond("notes", nothing):
             self._diary.say(note)
+
+    def _beyond(self, name: str, default: T) -> T:
+        """Returns what the robot has beyond its protocol; a driver that raises there is held, too."""
+        try:
+            part = getattr(self._parts.robot, name, default)
+            found: T = part() if callable(part) else part
+        except Exception as error:
+            self._latch(error)
+            return default
+        return found
 
     def _turn(self, turn: Turn) -> ExitReason | None:
         """Makes one turn; returns why the run is over when it is."""
@@ -198,7 +212,8 @@ class ControlLoop:
             case RobotFault():
                 self.executor.robot_failed(str(error))
             case _:
-                log.error("the robot's driver failed", exc_info=error)
+                if self.executor.troubles.latched is None:  # a traceback each tick would say no more
+                    log.error("the robot's driver failed", exc_info=error)
                 self.executor.robot_failed(f"{type(error).__name__}: {error}")
 
     def _read_mail(self, now_ns: int) -> None:
@@ -250,11 +265,11 @@ class ControlLoop:
         self.executor.receive(chunk)
 
     def _obey(self, now_ns: int) -> None:
-        duration, robot = self._plan.execution.duration_ns, self._parts.robot
+        duration = self._plan.execution.duration_ns
         time_is_up = duration is not None and now_ns - (self._started_ns or now_ns) >= duration
         if self._parts.stop.asked:
             self.executor.stop(ExitReason.SIGNALLED)
-        elif time_is_up or getattr(robot, "exhausted", False):
+        elif time_is_up or self._beyond("exhausted", False):
             self.executor.stop(ExitReason.DONE)
         if self.executor.troubles.stop is not None:
             self._episodes.close(now_ns)
@@ -352,20 +367,13 @@ class ControlLoop:
         self._tell_news(now_ns)
         self._commands.flush()
         self._say_notes()
-        robot, executor = self._parts.robot, self.executor
-        score = getattr(robot, "summary", None)
-        summary = self.stats.summary(reason.value, score() if score else None)
+        executor = self.executor
+        summary = self.stats.summary(reason.value, self._beyond("summary", None))
         summary["limited_ticks"] = executor.motion.limited_ticks
         summary["episodes"] = self._episodes.summary()
         summary["records_dropped"] = self._diary.dropped
         summary["parked"] = executor.watchdog.level is SafetyLevel.PARK
         return Ending(reason, self._parts.stop.signal, executor.troubles.words(), summary)
-
-
-def notes_of(robot: Robot) -> Sequence[str]:
-    """Returns what the robot has to say to the person beside it, where it has a way to say so."""
-    notes: Callable[[], Sequence[str]] | None = getattr(robot, "notes", None)
-    return notes() if notes is not None else ()
 
 
 def checked(spec: RobotSpec, seen: RobotState) -> RobotState:

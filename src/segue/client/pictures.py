@@ -2,8 +2,8 @@
 
 Frames are taken at the moment of sending, so that nothing older travels than
 must; each camera's is made ready in a thread of its own (the encoder releases
-the GIL). A JPEG that the camera itself made goes as it is. A picture larger
-than the policy's own size is brought to that size first: fewer bytes, the same
+the GIL). A JPEG that the camera itself made goes as it is, unless that camera's
+are damaged. A picture larger than the policy's own size is brought to that size first: fewer bytes, the same
 pixels; a smaller one is left to the server. For a policy that looks back, the
 frames nearest to the earlier observations' stamps are added. Which camera has
 failed is the cameras' own verdict; here it is only passed on. After a hold no
@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from types import MappingProxyType
 
 from segue.cameras.latest import LatestFrame
+from segue.client.ownjpegs import OwnJpegs
 from segue.clock import NS_PER_S
 from segue.core.resize import Geometry, resized
 from segue.core.types import Frame, ImageArray
@@ -57,6 +58,7 @@ class Pictures:
         self._lowered = False
         self._encoding = encoding
         self._geometries = geometries
+        self._own = OwnJpegs(cameras)
         self._pool = ThreadPoolExecutor(max(1, len(cameras)), thread_name_prefix="encode")
 
     def __repr__(self) -> str:
@@ -73,6 +75,10 @@ class Pictures:
         if smaller:
             self.quality, self._lowered = quality, True
         return smaller
+
+    def newly_damaged(self) -> list[str]:
+        """Returns the cameras whose own JPEGs are damaged and made anew from now on; each is named once."""
+        return self._own.newly_damaged()
 
     def newest(self, since_ns: int = 0) -> Images:
         """Returns the newest picture of each camera, encoded.
@@ -118,7 +124,9 @@ class Pictures:
         image = pass_through(frame)
         if image is None or self._shrinks(camera, image.height, image.width):
             return None
-        return image if len(image.data) <= _MOST_BYTES_A_PIXEL * image.height * image.width else None
+        if len(image.data) > _MOST_BYTES_A_PIXEL * image.height * image.width:
+            return None
+        return image if self._own.may_go(camera, image, frame.captured_ns) else None
 
     def _sized(self, camera: str, image: ImageArray) -> ImageArray:
         height, width = image.shape[:2]

@@ -165,7 +165,8 @@ class ServoBus:
         for attempt in range(ATTEMPTS):
             question = packets.sync_read(missing, address, size)
             shortest_ns = (len(question) + STATUS_OVERHEAD + size) * BYTE_NS
-            if attempt and self._clock.now_ns() + shortest_ns >= deadline_ns:
+            # Whoever wakes late must not talk into its own next order.
+            if self._clock.now_ns() + shortest_ns >= deadline_ns:
                 break
             self.counts.retries += attempt > 0
             answers |= self._ask(question, missing, size, margin_ns, deadline_ns)
@@ -219,7 +220,7 @@ class ServoBus:
         self.port.discard()
         self.port.write(question)
         due_ns = self._clock.now_ns() + len(question) * BYTE_NS + answer_ns
-        pending = b""
+        pending, overtime = b"", False
         while len(answers) < len(servos):
             data = self.port.read(due_ns if deadline_ns is None else min(due_ns, deadline_ns))
             now_ns = self._clock.now_ns()
@@ -230,8 +231,10 @@ class ServoBus:
                     answers[packet.id] = packet
                     due_ns = now_ns + answer_ns
                 packet, pending = packets.find_status(pending)
-            # Without the second condition a line that chatters for ever would be heard for ever.
-            if not data or now_ns >= (due_ns if deadline_ns is None else min(due_ns, deadline_ns)):
+            # Once more after the end of the time: it may be this process that woke late. But only
+            # once, or a line that chatters for ever would be heard for ever.
+            if not data or overtime:
                 self._late_answers = True
                 break
+            overtime = now_ns >= (due_ns if deadline_ns is None else min(due_ns, deadline_ns))
         return answers

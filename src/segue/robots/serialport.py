@@ -92,7 +92,11 @@ class SerialPort:
         except (OSError, ValueError, termios.error) as error:
             raise RobotFault(f"port {path}: {_refusal(error)}") from error
         self._fd: int = self._serial.fileno()
-        fcntl.ioctl(self._fd, termios.TIOCEXCL)
+        try:
+            fcntl.ioctl(self._fd, termios.TIOCEXCL)
+        except OSError as error:
+            self._serial.close()
+            raise RobotFault(f"port {path}: {_refusal(error)}") from error
 
     def __repr__(self) -> str:
         return f"<SerialPort {self.path} {'open' if self._serial.is_open else 'closed'}>"
@@ -105,12 +109,12 @@ class SerialPort:
         """
         deadline_ns = time.monotonic_ns() + _WRITE_LIMIT_NS
         try:
-            left = data[os.write(self._fd, data) :]
+            left = self._taken(data)
             while left:
                 wait_s = (deadline_ns - time.monotonic_ns()) / NS_PER_S
                 if wait_s <= 0 or not select.select([], [self._fd], [], wait_s)[1]:
                     raise RobotFault(f"port {self.path}: takes no bytes; {UNKNOWN}")
-                left = left[os.write(self._fd, left) :]
+                left = self._taken(left)
         except OSError as error:
             raise self._gone(error.strerror) from error
 
@@ -151,6 +155,13 @@ class SerialPort:
         with contextlib.suppress(OSError):
             fcntl.ioctl(self._fd, termios.TIOCNXCL)
         self._serial.close()
+
+    def _taken(self, data: bytes) -> bytes:
+        """Hands over what the line takes at once, and returns the rest."""
+        try:
+            return data[os.write(self._fd, data) :]
+        except BlockingIOError:
+            return data
 
     def _gone(self, why: str | None) -> RobotFault:
         return RobotFault(f"port {self.path}: gone, was it unplugged ({why})? {UNKNOWN}")

@@ -28,8 +28,10 @@ from segue.robots import so101_setup, so101_torque, sts3215
 from segue.robots.base import RobotState
 from segue.robots.calibration import GRIPPER
 from segue.robots.feetech import ServoBus
-from segue.robots.so101_health import BLOCK, BLOCK_BYTES, Health, in_block
+from segue.robots.so101_follow import Follow
+from segue.robots.so101_health import Health
 from segue.robots.so101_lookback import LookBack
+from segue.robots.so101_pose import Pose
 from segue.robots.so101_units import DEG_PER_COUNT, ArmUnits
 
 if TYPE_CHECKING:
@@ -39,8 +41,6 @@ SILENCE_LIMIT_NS = 200 * NS_PER_MS
 # Of a tick, for its questions; the rest is for deciding and writing. Three questions for a lost
 # answer fit into 6.5 ms.
 _QUESTION_SHARE = 0.65
-# Answers of three ticks are told apart by their length, at the cost of one byte each in the mean.
-_LENGTHS = 3
 # Under gravity a servo stops some degrees short of its goal.
 _AT_REST_COUNTS = round(6 / DEG_PER_COUNT)
 
@@ -51,7 +51,8 @@ class RestConfig:
 
     Attributes:
         park_pose: where PARK goes, units by joint, all six; empty for none.
-        return_to_initial_position: without a park pose PARK goes where the arm was at `connect`.
+        return_to_initial_position: PARK goes to the park pose, or where the arm was at `connect`;
+            without it the arm stays where it is.
         disable_torque_on_disconnect: torque goes off in the end, if the arm rests where it cannot fall.
     """
 
@@ -109,25 +110,25 @@ class _Arm:
 
     Attributes:
         bus: its servos.
+        pose: where they are.
         health: what they say of themselves.
         lookback: whether they do what they were told.
-        state: the last good one.
+        follow: whether the joints come along.
+        sent: the newest goals, counts by servo.
         initial: counts by servo at `connect`.
         was_slack: all servos were without torque then, so the arm lay safely.
         fault: why no goal is sent any more; empty while all is well.
-        missed_ticks: ticks without all answers.
-        surplus: bytes that were asked for beyond the block in the last tick.
     """
 
     bus: ServoBus
+    pose: Pose
     health: Health
     lookback: LookBack
-    state: RobotState
+    follow: Follow
+    sent: dict[int, int]
     initial: dict[int, int]
     was_slack: bool
     fault: str = ""
-    missed_ticks: int = 0
-    surplus: int = 0
 
 
 class SO101:
@@ -164,9 +165,11 @@ class SO101:
     def rest_pose(self) -> FloatArray | None:
         """Where PARK moves to, shape (6,); None for where the arm is."""
         rest = self.config.rest
+        if not rest.return_to_initial_position:
+            return None
         if rest.park_pose:
             return np.array([rest.park_pose[name] for name in self.config.units.ids])
-        if rest.return_to_initial_position and self._arm is not None:
+        if self._arm is not None:
             return np.clip(self.config.units.to_units(self._arm.initial), self._low, self._high)
         return None
 
@@ -186,7 +189,8 @@ class SO101:
         except BaseException as error:
             bus.close()
             if isinstance(error, SegueError):
-                raise type(error)(f"{self.config.port}: {error}") from error
+                named = self.config.port in str(error)
+                raise error if named else type(error)(f"{self.config.port}: {error}") from error
             raise
 
     def read(self, now_ns: int) -> RobotState:
@@ -207,6 +211,9 @@ class SO101:
     def write(self, action: FloatArray, now_ns: int) -> FloatArray:
         """Sends a target, shape (6,), and returns it within the limits; what was sent is within a count.
 
+        A joint that is far behind is sent no further than it can come along; a servo that was mute
+        for long is sent nothing before it was looked at.
+
         Raises:
             LocalProtocolError: `action` is not of shape (6,) or not finite.
             RobotFault: the port is gone, or there was a fault before: the target could be stale.
@@ -219,14 +226,21 @@ class SO101:
         target: FloatArray = np.clip(action, self._low, self._high)
         if self.config.dry_run:
             return target
-        goals = self.config.units.to_counts(target)
+        units, pose = self.config.units, arm.pose
+        goals = units.to_counts(target)
+        near = arm.follow.bound(goals, pose.counts, self._clock.now_ns() - pose.seen_ns)
+        sent = arm.lookback.trusted(near)
         try:
-            arm.bus.sync_write(sts3215.GOAL_POSITION, goals)
+            if sent:
+                arm.bus.sync_write(sts3215.GOAL_POSITION, sent)
         except RobotFault as error:
             arm.fault = str(error)
             raise
-        arm.lookback.note_sent(goals)
-        return target
+        arm.lookback.note_sent(sent)
+        arm.sent |= sent
+        as_wanted = np.array([near[servo] == goals[servo] for servo in units.ids.values()])
+        applied: FloatArray = np.where(as_wanted, target, units.to_units(near))
+        return applied
 
     def disconnect(self) -> None:
         """Lets the arm go where it cannot fall, else leaves it holding and says so; never raises."""
@@ -265,35 +279,31 @@ class SO101:
             ranges = {joint.id: (joint.range_min, joint.range_max) for joint in calibration.values()}
             goals = so101_torque.hold_here(bus, self._clock, ranges)
         health = Health(ids)
-        state = RobotState(units.to_units(initial), captured_ns=self._clock.now_ns())
-        return _Arm(bus, health, LookBack(health, servos, goals), state, initial, not any(torque.values()))
+        follow = Follow(health, [servo for name, servo in ids.items() if name != GRIPPER])
+        pose = Pose(goals or initial, self._clock.now_ns())
+        lookback, slack = LookBack(health, servos, goals), not any(torque.values())
+        return _Arm(bus, pose, health, lookback, follow, dict(goals), initial, slack)
 
     def _read(self, arm: _Arm) -> RobotState:
         asked_ns = self._clock.now_ns()
         deadline_ns = asked_ns + round(_QUESTION_SHARE * self.config.tick_ns)
-        servos = arm.lookback.servos
-        # An answer that comes a tick late has another length than the present ones: a packet carries
-        # no number, and a pose of the last tick must not pass for this one's.
-        arm.surplus = (arm.surplus + 1) % _LENGTHS
-        answers = arm.bus.sync_read(servos, BLOCK, BLOCK_BYTES + arm.surplus, deadline_ns)
-        mute = [servo for servo in servos if servo not in answers]
-        if not mute:
-            counts = {servo: in_block(answers[servo], sts3215.PRESENT_POSITION) for servo in servos}
-            arm.state = RobotState(self.config.units.to_units(counts), captured_ns=asked_ns)
+        pose = arm.pose
+        answers = pose.ask(arm.bus, asked_ns, deadline_ns)
         arm.health.heed(answers)
-        if mute:
-            self._miss(arm, mute, asked_ns)
+        if pose.mute:
+            arm.lookback.suspect(pose.long_mute())
+            self._miss(arm, asked_ns)
         else:
+            arm.follow.heed(arm.sent, pose.counts, asked_ns)
             arm.lookback.look(arm.bus, deadline_ns)
-        return arm.state
+        return RobotState(self.config.units.to_units(pose.counts), captured_ns=pose.seen_ns)
 
-    def _miss(self, arm: _Arm, mute: list[int], asked_ns: int) -> None:
-        arm.missed_ticks += 1
-        silence_ns = asked_ns - (arm.state.captured_ns or 0)
-        if silence_ns >= SILENCE_LIMIT_NS:
-            listed = ", ".join(arm.health.name(servo) for servo in mute)
+    def _miss(self, arm: _Arm, asked_ns: int) -> None:
+        silent_ns = arm.pose.silent_ns(asked_ns)
+        if silent_ns >= SILENCE_LIMIT_NS:
+            listed = ", ".join(arm.health.name(servo) for servo in arm.pose.mute)
             raise RobotFault(
-                f"port {self.config.port}: no answer from {listed} for {silence_ns // NS_PER_MS} ms; "
+                f"port {self.config.port}: no answer from {listed} for {silent_ns // NS_PER_MS} ms; "
                 "the arm holds what it was told last, if it has power"
             )
 
@@ -323,9 +333,11 @@ class SO101:
     def _rest_goals(self, arm: _Arm) -> dict[int, int] | None:
         """Returns where the arm may be let go, counts by servo: a park pose, or where it lay before."""
         rest = self.config.rest
+        if not rest.return_to_initial_position:
+            return None
         if rest.park_pose:
             return self.config.units.to_counts([rest.park_pose[name] for name in self.config.units.ids])
-        return arm.initial if rest.return_to_initial_position and arm.was_slack else None
+        return arm.initial if arm.was_slack else None
 
     def _connected(self) -> _Arm:
         if self._arm is None:
@@ -335,10 +347,11 @@ class SO101:
 
 def _line_words(arm: _Arm) -> str:
     """Returns what a person should know of the line; a retry now and then is not worth a word."""
-    if not arm.missed_ticks:
+    missed = arm.pose.missed_ticks
+    if not missed:
         return ""
     retries = arm.bus.counts.retries
-    return f"servos were mute in {arm.missed_ticks} ticks ({retries} questions repeated); look at the cables"
+    return f"servos were mute in {missed} ticks ({retries} questions repeated); look at the cables"
 
 
 def _counted(arm: _Arm) -> dict[str, int]:
@@ -346,7 +359,7 @@ def _counted(arm: _Arm) -> dict[str, int]:
     return {
         "bus_questions": counts.questions,
         "bus_retries": counts.retries,
-        "bus_missed_ticks": arm.missed_ticks,
+        "bus_missed_ticks": arm.pose.missed_ticks,
         "bus_lost_goals": arm.lookback.lost_goals,
         "hottest_servo_c": health.hottest_c,
         "lowest_voltage_mv": (health.lowest_dv or 0) * 100,

@@ -1,8 +1,9 @@
 """What the servos say of themselves: danger is raised at once, the rest is told to a person.
 
-A status bit that is seen once is enough: it came in a packet whose checksum was
-right, so it is no noise of the line, and a servo that lets go and takes hold
-again is worse than one that is looked after. A voltage out of range is told and
+A status bit stands in each reply and in a register: where both have it once is
+enough, since a servo that lets go and takes hold again is worse than one that is
+looked after. A bit in one of them alone may be noise that the checksum of eight
+bits let through, and counts if it is there in the next tick, too. A voltage out of range is told and
 not latched, since a battery or a thin cable dips whenever the arm accelerates.
 """
 
@@ -23,6 +24,9 @@ from segue.robots.sts3215 import (
 
 DANGERS = Status.OVERLOADED | Status.OVERHEATED | Status.OVERCURRENT | Status.ANGLE_SENSOR
 
+# A voltage that flickers is told once; after so many good ticks in a row a new dip is news again.
+_WELL_TICKS = 500
+
 # One question brings position, speed, load, voltage, temperature and status.
 BLOCK = PRESENT_POSITION.address
 BLOCK_BYTES = STATUS.address + STATUS.size - BLOCK
@@ -41,8 +45,9 @@ class Health:
         self.hottest_c = 0
         self.lowest_dv: int | None = None  # tenths of a volt
         self._names = {servo: name for name, servo in ids.items()}
-        self._sagging: set[int] = set()
+        self._sagging: dict[int, int] = {}  # ticks until a servo counts as well again
         self._notes: list[str] = []
+        self._told: dict[int, Status] = {}
 
     def __repr__(self) -> str:
         return f"<Health hottest={self.hottest_c} lowest={self.lowest_dv} sagging={sorted(self._sagging)}>"
@@ -55,7 +60,7 @@ class Health:
         """
         dangers = []
         for servo, answer in answers.items():
-            status = Status(answer.error | in_block(answer, STATUS))
+            status = self._confirmed(servo, Status(answer.error), Status(in_block(answer, STATUS)))
             celsius, tenths = in_block(answer, PRESENT_TEMPERATURE), in_block(answer, PRESENT_VOLTAGE)
             self.hottest_c = max(self.hottest_c, celsius)
             self.lowest_dv = tenths if self.lowest_dv is None else min(self.lowest_dv, tenths)
@@ -64,6 +69,11 @@ class Health:
                 dangers.append(f"{self.name(servo)} is {(status & DANGERS).words()} ({celsius} °C)")
         if dangers:
             raise SafetyLatch("; ".join(dangers))
+
+    def _confirmed(self, servo: int, header: Status, register: Status) -> Status:
+        """Returns the bits that reply and register agree on, or that were told in the last tick, too."""
+        before, self._told[servo] = self._told.get(servo, Status(0)), header | register
+        return (header & register) | ((header | register) & before)
 
     def name(self, servo: int) -> str:
         """Returns a servo for a person: its joint and its id."""
@@ -75,8 +85,11 @@ class Health:
         return notes
 
     def _note_voltage(self, servo: int, wrong: bool, tenths: int) -> None:
-        if wrong and servo not in self._sagging:
-            self._sagging.add(servo)
-            self._notes.append(f"{self.name(servo)}: voltage out of range, {tenths / 10:.1f} V")
-        elif not wrong:
-            self._sagging.discard(servo)
+        if wrong:
+            if servo not in self._sagging:
+                self._notes.append(f"{self.name(servo)}: voltage out of range, {tenths / 10:.1f} V")
+            self._sagging[servo] = _WELL_TICKS
+        elif servo in self._sagging:
+            self._sagging[servo] -= 1
+            if not self._sagging[servo]:
+                del self._sagging[servo]

@@ -286,3 +286,24 @@ def test_a_robot_that_reports_no_number_at_the_start_is_never_commanded() -> Non
         World(robot=robot)
     assert fault.value.exit_code == 74
     assert robot.commands == []
+
+
+@pytest.mark.parametrize("what", ["notes", "exhausted"])
+def test_a_driver_that_raises_beyond_its_protocol_is_held_too(what: str) -> None:
+    """Whatever a driver is asked, an error of its own holds the arm and ends the run for it."""
+
+    class Odd(FakeRobot):
+        well = True
+
+    def fail(robot: Odd) -> object:
+        if robot.well:
+            return False if what == "exhausted" else list
+        raise OSError("the driver lost its mind")
+
+    setattr(Odd, what, property(fail))
+    world = World(control_plan(4.0), Odd())
+    world.at(1.0, lambda: setattr(world.robot, "well", False))
+    ending = world.run()
+    assert ending.reason is ExitReason.ROBOT
+    assert "lost its mind" in ending.detail
+    assert levels(world) == ["FAULT"]

@@ -321,3 +321,20 @@ def test_a_late_refusal_of_a_flag_is_a_wrong_flag() -> None:
     with pytest.raises(ConfigError) as caught, loaded.blaming_flags():
         raise ConfigError("policy.device: not here")
     assert caught.value.exit_code == 78
+
+
+def test_a_serial_arm_is_not_asked_faster_than_it_can_answer() -> None:
+    """A rate that leaves no room for an answer is refused before torque comes on."""
+    words = ["--robot.type=so101_follower", "--robot.port=/dev/ttyACM0"]
+    with pytest.raises(UsageError, match=r"control_hz.*at most 200"):
+        load_run([*words, "--control_hz=250"])
+    assert load_run([*words, "--control_hz=200"]).config.execution.control_hz == 200
+
+
+def test_a_park_pose_and_staying_contradict_each_other() -> None:
+    """An arm cannot both go to a pose in the end and stay where it is."""
+    words = ["--robot.type=so101_follower", "--robot.port=/dev/ttyACM0", "--return_to_initial_position=false"]
+    pose = "{shoulder_pan: 0, shoulder_lift: 0, elbow_flex: 0, wrist_flex: 0, wrist_roll: 0, gripper: 0}"
+    with pytest.raises(ConfigError, match=r"contradicts robot\.park_pose"):
+        load_run([*words, f"--robot.park_pose={pose}"])
+    assert not load_run(words).config.job.return_to_initial_position

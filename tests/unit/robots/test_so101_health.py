@@ -28,10 +28,19 @@ def test_the_worst_is_remembered() -> None:
 
 @pytest.mark.parametrize("where", ["error", "status"])
 def test_danger_is_heard_from_register_and_reply(where: str) -> None:
-    """A bit counts whether it stands in the reply or in the register."""
-    spoken = answer(3, **{where: int(Status.OVERLOADED)}, celsius=55)
+    """A bit in one of the two alone counts in the second tick, and noise of one tick does not."""
+    spoken, quiet = answer(3, **{where: int(Status.OVERLOADED)}, celsius=55), answer(3)
+    health = Health(JOINT_IDS)
+    for each in (spoken, quiet, spoken):
+        health.heed({1: answer(1), 3: each})
     with pytest.raises(SafetyLatch, match=r"^elbow_flex \(servo 3\) is overloaded \(55 °C\)$"):
-        Health(JOINT_IDS).heed({1: answer(1), 3: spoken})
+        health.heed({1: answer(1), 3: spoken})
+
+
+def test_a_bit_that_stands_in_both_counts_at_once() -> None:
+    """Reply and register that agree are no noise."""
+    with pytest.raises(SafetyLatch, match="elbow_flex"):
+        Health(JOINT_IDS).heed({3: answer(3, error=32, status=32)})
 
 
 def test_all_that_are_in_danger_are_named() -> None:
@@ -39,6 +48,11 @@ def test_all_that_are_in_danger_are_named() -> None:
     hot, strained = Status.OVERHEATED, Status.OVERLOADED | Status.VOLTAGE
     health = Health(JOINT_IDS)
     with pytest.raises(SafetyLatch, match=r"shoulder_lift .* too hot .*; gripper .* overloaded \("):
-        health.heed({2: answer(2, status=int(hot)), 6: answer(6, status=int(strained), tenths=41)})
+        health.heed(
+            {
+                2: answer(2, error=int(hot), status=int(hot)),
+                6: answer(6, error=int(strained), status=int(strained), tenths=41),
+            }
+        )
     assert health.take_notes() == ["gripper (servo 6): voltage out of range, 4.1 V"]
     assert health.take_notes() == []
