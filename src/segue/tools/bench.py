@@ -129,17 +129,39 @@ def help_time_s(count: int = 5) -> float:
     return statistics.median(durations) / NS_PER_S
 
 
-def core_size_mb(project: Path, constraints: Path) -> float:
-    """Returns the size of a new environment with nothing but Segue's core in it, pip included, MB.
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """What an installation takes on disk.
+
+    Attributes:
+        core_mb: a new environment with Segue's core in it, pip included.
+        arm_mb: what ``segue[so101]`` adds to that.
+        packages: names of all that is in it then.
+    """
+
+    core_mb: float
+    arm_mb: float
+    packages: tuple[str, ...]
+
+
+def installed(project: Path, constraints: Path) -> Installed:
+    """Installs the core of `project` in a new environment, then what a real arm needs, and measures both.
 
     Raises:
-        subprocess.CalledProcessError: the environment cannot be made.
+        subprocess.CalledProcessError: the environment cannot be made, as without a package index.
     """
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)
         python = str(Path(folder) / "bin" / "python")
         install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        words = [*install, "-c", str(constraints), str(project)]
-        subprocess.run(words, check=True, capture_output=True, timeout=600)
-        files = (path for path in Path(folder).rglob("*") if path.is_file() and not path.is_symlink())
-        return sum(path.stat().st_blocks * 512 for path in files) / 1e6
+        sizes = []
+        for wish in (str(project), f"{project}[so101]"):
+            words = [*install, "-c", str(constraints), wish]
+            subprocess.run(words, check=True, capture_output=True, timeout=600)
+            files = (path for path in Path(folder).rglob("*") if path.is_file() and not path.is_symlink())
+            sizes.append(sum(path.stat().st_blocks * 512 for path in files) / 1e6)
+        listed = subprocess.run(
+            [python, "-m", "pip", "list", "--format=freeze"], check=True, capture_output=True
+        )
+        names = [line.partition("==")[0] for line in listed.stdout.decode().splitlines()]
+    return Installed(sizes[0], sizes[1] - sizes[0], tuple(names))
