@@ -80,6 +80,20 @@ def test_a_camera_s_own_jpegs_travel_and_are_kept_untouched(
     assert kept.startswith(tuple(own))
 
 
+@pytest.mark.parametrize("address", ["builtin:scripted@30"], indirect=True)
+def test_a_camera_that_damages_its_jpegs_a_little_is_served(address: str, tmp_path: Path) -> None:
+    """JPEGs that the server would refuse arrive all the same, and it is said once."""
+    whole = jpegs(6, 480, 640)
+    damaged = [each[:-2] + bytes(40) + each[-2:] for each in whole]
+    (tmp_path / "front.mjpeg").write_bytes(b"".join(damaged))
+    flag = f"--robot.cameras={{front: {{type: file, path: {tmp_path / 'front.mjpeg'}}}}}"
+    observation_bytes(address, tmp_path, flag)
+    lines = list(map(json.loads, (tmp_path / "run" / "run.jsonl").read_text().splitlines()))
+    assert not [line for line in lines if "JPEG" in line.get("cause", "")]
+    assert [line["camera"] for line in lines if line["event"] == "jpeg_damaged"] == ["front"]
+    assert "camera front: its own JPEGs are damaged" in (tmp_path / "run.log").read_text()
+
+
 SMALL = "builtin:scripted@30:top,front,wrist:224x224:pad_left_top"
 
 

@@ -5,7 +5,8 @@ grabbed last and never waits for the device. A camera fails in three ways: it
 says so, it blocks, or it hands out the same frame again and again. All three
 look alike from here: no frame with a new number for too long. Equal pixels are
 no sign, a still scene has them too. A camera that fell out is opened anew, and
-so is one whose picture is not what its spec says: nobody behind has to look.
+so is one that is frozen or whose picture is not what its spec says: nobody
+behind has to look. One that blocks holds its thread until the driver gives up.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from segue.cameras.base import Camera
-from segue.clock import NS_PER_S, Clock, SystemClock
+from segue.clock import NS_PER_MS, NS_PER_S, Clock, SystemClock
 from segue.core.jpeg import END as JPEG_END
 from segue.core.jpeg import MAX_JPEG_BYTES, MAX_JPEG_PIXELS, jpeg_header
 from segue.core.specs import CameraSpec
@@ -25,7 +26,7 @@ from segue.core.types import Frame
 from segue.errors import RobotFault
 
 # Before its first picture a camera may be about to appear (a simulation starts), so look often.
-_FIRST_RETRY_S = 0.1
+_FIRST_RETRY_NS = 100 * NS_PER_MS
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ class WatchPlan:
 
     Attributes:
         stale_ns: without a new frame for that long it has failed.
-        reopen_ns: time between two attempts to open it.
+        reopen_ns: from one attempt to open it to the next, at least.
     """
 
     stale_ns: int = NS_PER_S
@@ -122,31 +123,46 @@ class LatestFrame:
 
     def _run(self) -> None:
         while not self._stopping.is_set():
+            opened_ns = self._clock.now_ns()
             try:
                 self._grab_until_it_fails()
             # Whatever a driver raises, the robot must learn of it and not lose the thread.
             except Exception as error:
                 self._error = str(error) or type(error).__name__
-            retry_s = self._plan.reopen_ns / NS_PER_S if self._frames else _FIRST_RETRY_S
-            self._stopping.wait(retry_s)
+            retry_ns = self._plan.reopen_ns if self._frames else _FIRST_RETRY_NS
+            # A frozen camera was given its time before it was closed, and must not wait once more.
+            self._stopping.wait(max(0, opened_ns + retry_ns - self._clock.now_ns()) / NS_PER_S)
 
     def _grab_until_it_fails(self) -> None:
         try:
             self._camera.open()
+            opened_ns = self._clock.now_ns()
             while not self._stopping.is_set():
-                self._put(self._camera.grab())
+                self._put(self._camera.grab(), opened_ns)
         finally:
             self._camera.close()
 
-    def _put(self, frame: Frame) -> None:
+    def _put(self, frame: Frame, opened_ns: int) -> None:
         if self._frames and frame.number == self._frames[-1].number:
-            return  # the device shows what it showed before
+            self._check_thawed(opened_ns)
+            return
         _check_frame(frame, self.spec)
         with self._arrived:
             self._frames.append(frame)
             self._since_ns = self._clock.now_ns()
             self._error = None
             self._arrived.notify_all()
+
+    def _check_thawed(self, opened_ns: int) -> None:
+        """Refuses a device that shows what it showed before for too long, after an opening too.
+
+        Raises:
+            RobotFault: it does; in answer it is closed and opened anew.
+        """
+        now_ns = self._clock.now_ns()
+        if now_ns - max(self._since_ns, opened_ns) > self._plan.stale_ns:
+            silent_s = (now_ns - self._since_ns) / NS_PER_S
+            raise RobotFault(f"no new picture for {silent_s:.1f} s: it shows the same one again and again")
 
 
 def _check_frame(frame: Frame, spec: CameraSpec) -> None:

@@ -53,9 +53,9 @@ def main(argv: Sequence[str]) -> int:
         print(PAGE.text())
         return 0
     from segue.cli.terminal import Terminal
-    from segue.config.load import load_calibrate
+    from segue.config.load import load
 
-    loaded = load_calibrate(argv)
+    loaded = load(CalibrateConfig, argv)
     with loaded.blaming_flags(), _signals_break_off():
         run(loaded.config, Terminal(PAGE.verb), os.environ)
     return 0

@@ -79,9 +79,9 @@ def main(argv: Sequence[str]) -> int:
     if ASKING.intersection(argv):
         print(PAGE.text())
         return 0
-    from segue.config.load import load_demo
+    from segue.config.load import load
 
-    config = load_demo(argv).config
+    config = load(DemoConfig, argv).config
     out = config.output_dir or Path("outputs") / f"demo_{datetime.now():%Y-%m-%d_%H-%M-%S}"
     make_folder(out)
     before = {number: signal.signal(number, _interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}

@@ -57,12 +57,12 @@ def main(argv: Sequence[str]) -> int:
     if ASKING.intersection(argv):
         print(PAGE.text())
         return 0
-    from segue.config.load import load_emulate
+    from segue.config.load import load
 
     arm, *flags = argv or ("",)
     if arm not in ARMS:
         raise UsageError(f"emulate: {arm!a}: expected the name of an arm first: {', '.join(ARMS)}")
-    loaded = load_emulate(flags)
+    loaded = load(EmulateConfig, flags)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _leave)
     with loaded.blaming_flags(), ExitStack() as stack:

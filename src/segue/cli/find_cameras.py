@@ -43,9 +43,9 @@ def main(argv: Sequence[str]) -> int:
     if ASKING.intersection(argv):
         print(PAGE.text())
         return 0
-    from segue.config.load import load_find_cameras
+    from segue.config.load import load
 
-    loaded = load_find_cameras(argv)
+    loaded = load(FindCamerasConfig, argv)
     with loaded.blaming_flags():
         return _find(loaded.config)
 

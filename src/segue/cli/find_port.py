@@ -47,9 +47,9 @@ def main(argv: Sequence[str]) -> int:
     if ASKING.intersection(argv):
         print(PAGE.text())
         return 0
-    from segue.config.load import load_find_port
+    from segue.config.load import load
 
-    config = load_find_port(argv).config
+    config = load(FindPortConfig, argv).config
     try:
         from segue.tools.find_port import serial_ports
     except ModuleNotFoundError as missing:

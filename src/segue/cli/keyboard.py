@@ -2,10 +2,12 @@
 
 The terminal hands over every key at once while a run may be told something, and
 is as it was afterwards, however the run ended; keys that nobody read are thrown
-away, so that what was meant for the arm never becomes a command of the shell.
-Ctrl-C stays what it is. A run that is moved into the background leaves the
-terminal alone until it is back. Whether a key means anything is decided where
-the episodes are counted; here it is only passed on.
+away, so that what was meant for the arm never becomes a command of the shell,
+nor what was typed before the arm could hear it a command to the arm. Ctrl-C stays
+what it is, and q is the first Ctrl-C only: a held key is no second one. A run that
+is moved into the background leaves the terminal alone until it is back. Whether a
+key means anything is decided where the episodes are counted; here it is only
+passed on.
 """
 
 from __future__ import annotations
@@ -62,14 +64,24 @@ class Keyboard:
         self._terminal = terminal
         self._console = console
         self._over = threading.Event()
+        self._stopped = False
 
     def __repr__(self) -> str:
         return f"<Keyboard over={self._over.is_set()}>"
 
     @contextmanager
     def listen(self, desk: Desk) -> Iterator[None]:
-        """Passes keys on to `desk`, on a thread of its own, and leaves the terminal as it was."""
-        before = termios.tcgetattr(self._terminal)
+        """Passes keys on to `desk`, on a thread of its own, and leaves the terminal as it was.
+
+        What was typed before is thrown away; a terminal that went away has no keys.
+        """
+        try:
+            before = termios.tcgetattr(self._terminal)
+            if self._in_foreground():
+                termios.tcflush(self._terminal, termios.TCIFLUSH)
+        except (OSError, termios.error):
+            yield
+            return
         thread = threading.Thread(target=self._watch, args=(desk, before), name="keyboard", daemon=True)
         self._console.say("keys: n ends this episode, q stops, ? shows all")
         thread.start()
@@ -98,11 +110,17 @@ class Keyboard:
         elif key in _WISHES and not desk.tell(Mark(_WISHES[key])):
             self._console.say(f"the arm did not hear the key {key}; press it again")
         elif key == "q":
-            desk.stop(signal.SIGINT)
+            self._stop(desk)
         elif key == "?":
             self._console.say(KEYS)
         elif key == "t":
             self._new_task(desk, before)
+
+    def _stop(self, desk: Desk) -> None:
+        """Asks for the end once: a key that is held repeats, and the second signal ends a run in mid-air."""
+        if not self._stopped:
+            self._stopped = True
+            desk.stop(signal.SIGINT)
 
     def _new_task(self, desk: Desk, before: list[Any]) -> None:
         self._set(_line_by_line(before))

@@ -37,9 +37,9 @@ def main(argv: Sequence[str]) -> int:
     if ASKING.intersection(argv):
         print(PAGE.text())
         return 0
-    from segue.config.load import load_keys
+    from segue.config.load import load
 
-    loaded = load_keys(argv)
+    loaded = load(KeysConfig, argv)
     with loaded.blaming_flags():
         print(_make(loaded.config))
     return 0

@@ -47,11 +47,11 @@ def main(argv: Sequence[str]) -> int:
         return 0
     from segue.cli.terminal import Terminal
     from segue.clock import SystemClock
-    from segue.config.load import load_release
+    from segue.config.load import load
     from segue.robots.feetech import ServoBus
     from segue.robots.so101 import open_port
 
-    loaded = load_release(argv)
+    loaded = load(ReleaseConfig, argv)
     with loaded.blaming_flags():
         config, clock = loaded.config, SystemClock()
         person = Terminal(PAGE.verb)

@@ -41,9 +41,9 @@ def main(argv: Sequence[str]) -> int:
     if ASKING.intersection(argv):
         print(PAGE.text())
         return 0
-    from segue.config.load import load_replay
+    from segue.config.load import load
 
-    loaded = load_replay(argv)
+    loaded = load(ReplayConfig, argv)
     for note in loaded.notes:
         print(f"segue replay: {note}", file=sys.stderr)
     with loaded.blaming_flags():

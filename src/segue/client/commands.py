@@ -13,22 +13,25 @@ what it reads.
 from __future__ import annotations
 
 import json
+import math
+import reprlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from segue.clock import NS_PER_S
+from segue.core.check import ANYTHING_MEANT
 from segue.core.executor import ChunkExecutor
 from segue.core.facts import Tick
-from segue.core.specs import Dimension, Kind
+from segue.core.specs import Dimension
 from segue.core.types import FloatArray
 from segue.core.watchdog import SafetyConfig, SafetyLevel
 from segue.errors import ConfigError
 
 FORMAT = 2
+MAX_HZ = 1000  # as for the flags of a run
 COLUMNS = ("tick", "t_ns", "level", "epoch", "step", "captured_ns", "age_limit_ns", "left")
 
 
@@ -127,34 +130,78 @@ def read_commands(path: Path) -> tuple[CommandLogHeader, list[CommandRow]]:
     """Returns header and rows of a log; a last line that was cut off, as by a killed process, is left out.
 
     Raises:
-        ConfigError: it is no such log, or one of another version.
+        ConfigError: it is no such log, or one of another version, or it is spoilt.
     """
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    if lines and not lines[-1].endswith("\n"):
-        lines.pop()
     try:
-        found = json.loads(lines[0].removeprefix("# "))
-        if found["format"] != FORMAT:
-            says = f"a log of commands of format {found['format']!r}, this version of Segue reads {FORMAT}"
+        lines = path.read_bytes().decode("utf-8").split("\n")[:-1]
+    except OSError as error:
+        raise ConfigError(f"{path}: expected a readable log of commands: {error.strerror}") from None
+    except ValueError:
+        raise ConfigError(f"{path}: is no log of commands: it is no text") from None
+    header = _header(path, lines[0].removeprefix("# ") if lines else "")
+    rows = []
+    for number, line in enumerate(lines[2:], start=3):
+        try:
+            rows.append(_row(line, len(header.dimensions)))
+        except (ValueError, KeyError):
+            raise ConfigError(
+                f"{path}: is no log of commands: line {number}: expected {len(COLUMNS)} facts about a tick "
+                f"and a command of {len(header.dimensions)} finite numbers"
+            ) from None
+    return header, rows
+
+
+def _header(path: Path, text: str) -> CommandLogHeader:
+    from pydantic import TypeAdapter, ValidationError  # whoever only writes a log does without
+
+    try:
+        found = json.loads(text)["format"]
+        if found != FORMAT:
+            says = f"a log of commands of format {reprlib.repr(found)}, this version of Segue reads {FORMAT}"
             raise ConfigError(f"{path}: is {says}")
-        return _header(found), [_row(line) for line in lines[2:]]
-    except (IndexError, ValueError, KeyError, TypeError) as error:
-        raise ConfigError(f"{path}: is no log of commands: {error}") from None
+        header = TypeAdapter(CommandLogHeader).validate_json(text, strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key, says = ".".join(map(str, first["loc"])), first["msg"]
+        raise ConfigError(f"{path}: is no log of commands: {key}: {says}") from None
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise ConfigError(f"{path}: is no log of commands: its first line says no format") from None
+    wrong = _wrong(header)
+    if wrong:
+        raise ConfigError(f"{path}: is no log of commands: {wrong}")
+    return header
 
 
-def _header(found: dict[str, Any]) -> CommandLogHeader:
-    found["dimensions"] = tuple(_dimension(each) for each in found["dimensions"])
-    return CommandLogHeader(**found)
+def _wrong(header: CommandLogHeader) -> str:
+    """Returns what no run has, and what it would have; empty when all is well."""
+    if not 0 < header.control_hz <= MAX_HZ:
+        return f"control_hz: {header.control_hz:g}; expected a number above 0, at most {MAX_HZ}"
+    if not 0 < header.action_hz <= header.control_hz:
+        return f"action_hz: {header.action_hz:g}; expected a number above 0, at most control_hz"
+    for name in ("hold_ramp_s", "resume_ramp_s", "park_s"):
+        if not 0 <= getattr(header, name) < math.inf:
+            return f"{name}: {getattr(header, name):g}; expected a number from 0 on"
+    if not header.dimensions:
+        return "dimensions: none; expected one at least"
+    for each in header.dimensions:
+        if not (each.low <= each.high and each.max_speed > 0):
+            return f"dimensions: {reprlib.repr(each.name)}: expected low up to high, and a max_speed above 0"
+    return ""
 
 
-def _dimension(found: dict[str, object]) -> Dimension:
-    known = {field.name: found[field.name] for field in fields(Dimension)}
-    return Dimension(**{**known, "kind": Kind(known["kind"])})  # type: ignore[arg-type]
+def _row(line: str, width: int) -> CommandRow:
+    """Returns a line as a row.
 
-
-def _row(line: str) -> CommandRow:
-    cells: Sequence[str] = line.rstrip("\n").split(",")
+    Raises:
+        ValueError: a cell is missing, too much, or no number.
+        KeyError: there is no such level.
+    """
+    cells: Sequence[str] = line.split(",")
     tick, t_ns, level, epoch, step, captured, limit, left = cells[: len(COLUMNS)]
+    command = np.array([float(cell) for cell in cells[len(COLUMNS) :]])
+    # Of NaN no comparison is true.
+    if len(command) != width or not (np.abs(command) <= ANYTHING_MEANT).all():
+        raise ValueError
     return CommandRow(
         tick=int(tick),
         t_ns=int(t_ns),
@@ -164,5 +211,5 @@ def _row(line: str) -> CommandRow:
         captured_ns=int(captured) if captured else None,
         age_limit_ns=int(limit),
         left=int(left),
-        command=np.array([float(cell) for cell in cells[len(COLUMNS) :]]),
+        command=command,
     )

@@ -8,7 +8,7 @@ and no pydantic, so that `segue run --help` answers at once.
 from segue.config.bench import BenchConfig
 from segue.config.demo import DemoConfig
 from segue.config.keys import KeysConfig
-from segue.config.load import Loaded, load_bench, load_demo, load_keys, load_run, load_serve
+from segue.config.load import Loaded, load, load_run, load_serve
 from segue.config.run import RunConfig
 from segue.config.serve import ServeConfig
 
@@ -19,9 +19,7 @@ __all__ = [
     "BenchConfig",
     "KeysConfig",
     "Loaded",
+    "load",
     "load_run",
     "load_serve",
-    "load_demo",
-    "load_bench",
-    "load_keys",
 ]

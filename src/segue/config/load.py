@@ -15,17 +15,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, Self, TypeVar
 
 from segue.config import lerobot
-from segue.config.bench import BenchConfig
-from segue.config.calibrate import CalibrateConfig
-from segue.config.demo import DemoConfig
-from segue.config.emulate import EmulateConfig
-from segue.config.find_cameras import FindCamerasConfig
-from segue.config.find_port import FindPortConfig
 from segue.config.flags import pairs
-from segue.config.keys import KeysConfig
 from segue.config.refusal import Refused, nearest, shown
-from segue.config.release import ReleaseConfig
-from segue.config.replay import ReplayConfig
 from segue.config.run import RunConfig, idle_flags
 from segue.config.schema import Leaf, leaves, rooms
 from segue.config.serve import ServeConfig
@@ -33,6 +24,7 @@ from segue.errors import ConfigError, UsageError
 
 FILE_FLAG = "config_path"
 MAX_FILE_BYTES = 128 * 1024
+NOTHING_FOREIGN = lerobot.Foreign()
 
 
 class Resolvable(Protocol):
@@ -81,18 +73,8 @@ def load_run(argv: Sequence[str]) -> Loaded[RunConfig]:
         ConfigError: the file or a value in it is wrong.
         UsageError: a flag is wrong.
     """
-    loaded = _load(RunConfig, argv, lerobot.RUN)
+    loaded = load(RunConfig, argv, lerobot.RUN)
     return replace(loaded, notes=loaded.notes + idle_flags(loaded.config, loaded.flags))
-
-
-def load_replay(argv: Sequence[str]) -> Loaded[ReplayConfig]:
-    """Returns the configuration of `segue replay`.
-
-    Raises:
-        ConfigError: the file or a value in it is wrong.
-        UsageError: a flag is wrong.
-    """
-    return _load(ReplayConfig, argv, lerobot.Foreign())
 
 
 def load_serve(argv: Sequence[str]) -> Loaded[ServeConfig]:
@@ -102,90 +84,21 @@ def load_serve(argv: Sequence[str]) -> Loaded[ServeConfig]:
         ConfigError: the file or a value in it is wrong.
         UsageError: a flag is wrong.
     """
-    return _load(ServeConfig, argv, lerobot.SERVE)
+    return load(ServeConfig, argv, lerobot.SERVE)
 
 
-def load_demo(argv: Sequence[str]) -> Loaded[DemoConfig]:
-    """Returns the configuration of `segue demo`.
+def load(cls: type[C], argv: Sequence[str], foreign: lerobot.Foreign = NOTHING_FOREIGN) -> Loaded[C]:
+    """Returns the configuration of a verb.
 
-    Raises:
-        ConfigError: the file or a value in it is wrong.
-        UsageError: a flag is wrong.
-    """
-    return _load(DemoConfig, argv, lerobot.Foreign())
-
-
-def load_bench(argv: Sequence[str]) -> Loaded[BenchConfig]:
-    """Returns the configuration of `segue bench`.
+    Args:
+        cls: what the verb can be told.
+        argv: the words after the verb.
+        foreign: LeRobot's flags that the verb knows and does not have.
 
     Raises:
         ConfigError: the file or a value in it is wrong.
         UsageError: a flag is wrong.
     """
-    return _load(BenchConfig, argv, lerobot.Foreign())
-
-
-def load_keys(argv: Sequence[str]) -> Loaded[KeysConfig]:
-    """Returns the configuration of `segue keys`.
-
-    Raises:
-        ConfigError: the file or a value in it is wrong.
-        UsageError: a flag is wrong.
-    """
-    return _load(KeysConfig, argv, lerobot.Foreign())
-
-
-def load_emulate(argv: Sequence[str]) -> Loaded[EmulateConfig]:
-    """Returns the configuration of `segue emulate`.
-
-    Raises:
-        ConfigError: the file or a value in it is wrong.
-        UsageError: a flag is wrong.
-    """
-    return _load(EmulateConfig, argv, lerobot.Foreign())
-
-
-def load_calibrate(argv: Sequence[str]) -> Loaded[CalibrateConfig]:
-    """Returns the configuration of `segue calibrate`.
-
-    Raises:
-        ConfigError: the file or a value in it is wrong.
-        UsageError: a flag is wrong.
-    """
-    return _load(CalibrateConfig, argv, lerobot.Foreign())
-
-
-def load_release(argv: Sequence[str]) -> Loaded[ReleaseConfig]:
-    """Returns the configuration of `segue release`.
-
-    Raises:
-        ConfigError: the file or a value in it is wrong.
-        UsageError: a flag is wrong.
-    """
-    return _load(ReleaseConfig, argv, lerobot.Foreign())
-
-
-def load_find_port(argv: Sequence[str]) -> Loaded[FindPortConfig]:
-    """Returns the configuration of `segue find-port`.
-
-    Raises:
-        ConfigError: the file or a value in it is wrong.
-        UsageError: a flag is wrong.
-    """
-    return _load(FindPortConfig, argv, lerobot.Foreign())
-
-
-def load_find_cameras(argv: Sequence[str]) -> Loaded[FindCamerasConfig]:
-    """Returns the configuration of `segue find-cameras`.
-
-    Raises:
-        ConfigError: the file or a value in it is wrong.
-        UsageError: a flag is wrong.
-    """
-    return _load(FindCamerasConfig, argv, lerobot.Foreign())
-
-
-def _load(cls: type[C], argv: Sequence[str], foreign: lerobot.Foreign) -> Loaded[C]:
     from segue.config.parse import parse  # brings pydantic, which --help does without
 
     known = {leaf.key: leaf for leaf in leaves(cls)}

@@ -23,11 +23,18 @@ Pace = Annotated[float, at.Interval(ge=0.05, le=1)]
 class ReplayConfig:
     """What to replay, and how fast."""
 
-    run: Annotated[PlainPath, Help("folder of the run whose commands are repeated")]
-    speed: Annotated[Pace, Help("pace, as a share of the recorded one")] = 0.5
-    control_hz: Annotated[Hz, Help("commands per second to the robot, not below the steps' rate")] = 100.0
+    run: Annotated[
+        PlainPath,
+        Help("folder of the run, with its commands.csv; the arm first goes slowly to where that begins"),
+    ]
+    speed: Annotated[Pace, Help("share of the recorded pace: 0.5 takes twice the time, 1 as long")] = 0.5
+    control_hz: Annotated[
+        Hz, Help("commands per second to the robot; at least the recording's steps per second times speed")
+    ] = 100.0
     realtime: Annotated[bool, Help("asks for real-time scheduling of the control process")] = True
-    dry_run: Annotated[bool, Help("does everything but send commands to the robot")] = False
+    dry_run: Annotated[bool, Help("goes through the recording and records it anew, but moves nothing")] = (
+        False
+    )
     output_dir: Annotated[PlainPath | None, Help("folder of the records; null means outputs/<time>")] = None
     robot: Annotated[RobotConfig, Variants(ROBOTS, ABSENT_ROBOTS)]
     safety: SafetyConfig = field(default_factory=SafetyConfig)

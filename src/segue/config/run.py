@@ -72,17 +72,26 @@ class JobConfig:
     pretrained_name_or_path: Annotated[Text, Help("policy to ask for; empty takes the one served")] = ""
     duration: Annotated[Duration | None, Help("seconds until the end; null runs until Ctrl-C")] = None
     episodes: Annotated[
-        Count | None, Help("episodes until the end, on the simulated belt cubes; null for no end")
+        Count | None,
+        Help("ends the run after so many; null for no end; on the simulated belt each cube is an episode"),
     ] = None
     episode_time_s: Annotated[
-        Limit | None, Help("length of an episode; null lasts until a key (? at the terminal lists the keys)")
+        Limit | None,
+        Help("seconds from an episode's first action to its end; null lasts until the key n, y or x"),
     ] = None
-    reset_time_s: Annotated[Seconds | None, Help("rest between two episodes; null lasts until the key n")] = (
-        None
-    )
-    dry_run: Annotated[bool, Help("does everything but send commands to the robot")] = False
+    reset_time_s: Annotated[
+        Seconds | None,
+        Help("seconds between two episodes, with the arm at rest; null lasts until the key n"),
+    ] = None
+    dry_run: Annotated[
+        bool, Help("reads robot and cameras, asks the policy and records, but moves nothing")
+    ] = False
     return_to_initial_position: Annotated[
-        bool, Help("an arm ends at its park_pose, or where it was at the start; false stays where it is")
+        bool,
+        Help(
+            "parks a real arm at robot.park_pose, or without one where it was at the start; "
+            "with false it always stays where it is, and holds"
+        ),
     ] = True
     seed: Annotated[Seed, Help("repeats the scene and the policy's noise")] = 0
 

@@ -17,30 +17,52 @@ from pathlib import Path
 import numpy as np
 
 from segue.client.commands import CommandLogHeader, CommandRow, read_commands
+from segue.core.motion import PARK_SPEED_SHARE
 from segue.core.specs import ActionSpec, Kind
 from segue.core.types import FloatArray
 from segue.core.watchdog import SafetyLevel
 from segue.errors import ConfigError
 from segue.policies.recorded import Recording, slow_line
 
+# Three hours of a hundred commands a second; in memory a row takes four times of its text.
+MAX_BYTES = 128 << 20
+MAX_LINE_S = 3600.0
+
 
 def read_recording(folder: Path, speed: float) -> Recording:
     """Returns the path of the run in `folder`, to be followed at `speed` times its pace.
 
     Raises:
-        ConfigError: there is no log of commands, or no step was begun.
+        ConfigError: there is no log of commands, or it is spoilt, or no step was begun.
     """
     path = folder / "commands.csv"
     if not path.is_file():
         raise ConfigError(
             f"run: {folder}: has no commands.csv; expected the folder of a run with record_commands"
         )
+    if path.stat().st_size > MAX_BYTES:
+        raise ConfigError(f"{path}: is too long to be replayed; expected at most {MAX_BYTES >> 20} MiB")
     header, rows = read_commands(path)
     stretches = [_sampled(header, rows[slice_]) for slice_ in _stretches(rows)]
     if not stretches:
         raise ConfigError(f"run: {folder}: began no step, so there is nothing to replay")
+    _check_reach(path, header, stretches)
     recorded = Recording(header.dimensions, header.action_hz, np.concatenate(stretches)).at_speed(speed)
     return _joined(recorded, [len(each) for each in stretches])
+
+
+def _check_reach(path: Path, header: CommandLogHeader, stretches: Sequence[FloatArray]) -> None:
+    """Refuses a path with places to which the slow line would go on and on."""
+    action = ActionSpec(header.dimensions)
+    furthest = np.max([np.abs(each).max(axis=0) for each in stretches], axis=0)
+    # From one end to the other; an arm is about as far away as that at the most.
+    line_s = 2 * furthest / (PARK_SPEED_SHARE * action.array("max_speed"))
+    for name, far, position, s in zip(
+        action.names, furthest, action.mask(Kind.POSITION), line_s, strict=True
+    ):
+        if position and s > MAX_LINE_S:
+            says = f"{name}: {far:g} cannot be reached within an hour at the recorded max_speed"
+            raise ConfigError(f"{path}: is spoilt: {says}")
 
 
 def _stretches(rows: Sequence[CommandRow]) -> Iterator[slice]:

@@ -60,7 +60,8 @@ def encode_raw(image: ImageArray) -> EncodedImage:
 def pass_through(frame: Frame) -> EncodedImage | None:
     """Returns the JPEG that a camera itself made, as it is, if the other side will take it; else None.
 
-    Its header is held against the same rules as on arrival; its pixels are not decoded.
+    Its header is held against the same rules as on arrival. Its pixels are not decoded, so that it may
+    still be damaged and refused: see `is_sound`.
     """
     if frame.jpeg is None:
         return None
@@ -73,6 +74,15 @@ def pass_through(frame: Frame) -> EncodedImage | None:
     except RemoteProtocolError:
         return None
     return image
+
+
+def is_sound(image: EncodedImage) -> bool:
+    """Returns whether the other side will decode `image`: that is tried, in exactly its way."""
+    try:
+        decode(image, CameraSpec("own", image.height, image.width))
+    except RemoteProtocolError:
+        return False
+    return True
 
 
 def pixels(frame: Frame) -> ImageArray:

@@ -116,6 +116,71 @@ def test_a_failed_camera_is_closed_and_opened_anew() -> None:
     watched.stop()
 
 
+class Counted(FakeCamera):
+    """A camera that remembers when it was opened, and may thaw when it is."""
+
+    def __init__(self, thaws_at: int | None = None) -> None:
+        """Takes at which opening it heals itself."""
+        super().__init__(SPEC)
+        self.opened_ns: list[int] = []
+        self.closed = 0
+        self._thaws_at = thaws_at
+
+    def open(self) -> None:
+        self.opened_ns.append(time.monotonic_ns())
+        if len(self.opened_ns) == self._thaws_at:
+            self.heal()
+        super().open()
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def test_a_frozen_camera_is_closed_and_opened_until_it_moves() -> None:
+    """A camera that repeats one picture is opened anew again and again, until an opening has helped."""
+    camera = Counted(thaws_at=4)
+    watched = LatestFrame(camera, QUICK)
+    watched.start()
+    assert watched.wait_first(WAIT_S)
+    camera.freeze()
+    assert wait_until(lambda: len(camera.opened_ns) == 3)
+    assert "no new picture" in (watched.fault() or "")
+    assert wait_until(lambda: watched.fault() is None)
+    assert (len(camera.opened_ns), camera.closed) == (4, 3)
+    watched.stop()
+
+
+def test_a_camera_that_repeats_a_picture_for_a_moment_is_left_alone() -> None:
+    """The same picture for less than the limit, even as the first after an opening, closes nothing."""
+    camera = Counted()
+    watched = LatestFrame(camera, WatchPlan(stale_ns=NS_PER_S, reopen_ns=NS_PER_S // 20))
+    watched.start()
+    assert watched.wait_first(WAIT_S)
+    camera.freeze()
+    assert wait_until(lambda: len(camera.opened_ns) == 2)
+    time.sleep(0.3)  # longer than the pause, shorter than the limit
+    assert len(camera.opened_ns) == 2
+    camera.heal()
+    assert wait_until(lambda: watched.fault() is None)
+    assert len(camera.opened_ns) == 2
+    watched.stop()
+
+
+@pytest.mark.parametrize("fault", ["fail", "freeze"])
+def test_a_camera_that_fell_out_is_opened_anew_each_second(fault: str) -> None:
+    """Without another plan one second lies between two attempts, unplugged or frozen."""
+    camera = Counted()
+    watched = LatestFrame(camera)
+    watched.start()
+    assert watched.wait_first(WAIT_S)
+    getattr(camera, fault)()
+    assert wait_until(lambda: len(camera.opened_ns) == 4)
+    watched.stop()
+    gaps_s = np.diff(camera.opened_ns[1:]) / NS_PER_S
+    assert (gaps_s > 0.95).all(), gaps_s
+    assert (gaps_s < 2.0).all(), gaps_s
+
+
 def test_frames_are_kept_for_looking_back() -> None:
     """The frame of a time is the newest one not younger than it, else the oldest kept."""
     stamps = [k * 100 * NS_PER_MS for k in range(1, 6)]

@@ -81,6 +81,37 @@ def test_each_key_says_what_it_is_for(person: Listener) -> None:
     person.says(KEYS)
 
 
+def test_a_held_q_asks_for_the_end_once(person: Listener) -> None:
+    """A key that repeats is not the second signal, which would end the run in mid-air."""
+    person.press("qqqny")
+    person.until(signal.SIGINT, Mark("next"), Mark("success"))
+
+
+def test_what_was_typed_before_the_arm_could_hear_means_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keys and lines from before the listening are thrown away, and the next key is heard."""
+    monkeypatch.setattr(sys, "stdout", io.StringIO())
+    person = Listener(io.StringIO())
+    person.press("n\nq\nx")
+    with person.keyboard.listen(person.desk):
+        person.press("y")
+        person.until(Mark("success"))
+
+
+@pytest.mark.parametrize("when", ["before", "while it runs"])
+def test_a_run_goes_on_without_its_terminal(monkeypatch: pytest.MonkeyPatch, when: str) -> None:
+    """A terminal that went away has no keys, and is no reason for the run to end."""
+    monkeypatch.setattr(sys, "stdout", io.StringIO())
+    person = Listener(io.StringIO())
+    if when == "before":
+        os.close(person.keys)
+    with person.keyboard.listen(person.desk):
+        if when != "before":
+            os.close(person.keys)
+        time.sleep(0.3)  # longer than the keyboard looks for a key
+    assert person.heard == []
+    os.close(person.terminal)
+
+
 def test_arrows_and_function_keys_mean_nothing(person: Listener) -> None:
     """The letters in what such a key sends are not taken for keys, nor is a key with Alt."""
     for sequence in ("\x1b[A", "\x1bOP", "\x1bOx", "\x1b[1;5D", "\x1b[15~", "\x1bn", "\x1b[200~"):

@@ -118,6 +118,80 @@ def test_a_damaged_row_is_refused(tmp_path: Path) -> None:
         read_commands(path)
 
 
+def _changed(**changes: object) -> str:
+    """Returns the first line of a log with other values; `...` takes a key away."""
+    header = {**json.loads(header_line(HEADER).splitlines()[0][2:]), **changes}
+    return json.dumps({key: value for key, value in header.items() if value is not ...})
+
+
+JOINT = json.loads(_changed())["dimensions"][0]
+
+
+@pytest.mark.parametrize(
+    ("header", "says"),
+    [
+        (_changed(action_hz=0), "action_hz: 0; expected a number above 0"),
+        (_changed(action_hz=-30), "action_hz: -30; expected a number above 0"),
+        (_changed(action_hz=math.nan), "action_hz: nan; expected a number above 0"),
+        (_changed(action_hz=200), "action_hz: 200; expected a number above 0, at most control_hz"),
+        (_changed(control_hz=math.inf), "control_hz: inf; expected a number above 0, at most 1000"),
+        (_changed(action_hz="fast"), "action_hz: .*valid number"),
+        (_changed(action_hz="30"), "action_hz: .*valid number"),
+        (_changed(action_hz=...), "action_hz: "),
+        (_changed(park_s=-1), "park_s: -1; expected a number from 0 on"),
+        (_changed(dimensions=[]), "dimensions: none; expected one at least"),
+        (_changed(dimensions=7), "dimensions: .*valid array"),
+        (_changed(dimensions=[{**JOINT, "max_speed": 0}]), "shoulder_pan.*: expected low up to high"),
+        (_changed(dimensions=[{**JOINT, "low": math.nan}]), "shoulder_pan.*: expected low up to high"),
+        (_changed(dimensions=[{**JOINT, "kind": "magic"}]), r"dimensions\.0\.kind: "),
+        (_changed()[:-9], "its first line says no format"),
+        ("[" * 100_000, "its first line says no format"),
+        (_changed(format="2" * 10**6), "a log of commands of format '222"),
+        (_changed(control_hz=10**400)[:-1] + "}", "control_hz: "),
+    ],
+)
+def test_a_header_that_no_run_wrote_is_refused(tmp_path: Path, header: str, says: str) -> None:
+    """A wrong rate, time or dimension is named, in one short line that begins with the file."""
+    path = tmp_path / "log.csv"
+    path.write_bytes(f"# {header}\nx\n".encode() + row_line(ROW))
+    with pytest.raises(ConfigError, match=says) as refused:
+        read_commands(path)
+    words = str(refused.value)
+    assert words.startswith(f"{path}: is ")
+    assert len(words.splitlines()) == 1
+    assert len(words) < len(str(path)) + 200
+
+
+@pytest.mark.parametrize(
+    "command", ["nan,0.0", "inf,0.0", "1e13,0.0", "0.5", "0.5,0.0,0.0", "", "0.5,x", "0.5,"]
+)
+def test_a_command_that_no_run_sent_is_refused(tmp_path: Path, command: str) -> None:
+    """A row whose command is not finite, absurd, or of another width is named by its line."""
+    path = _written(tmp_path / "log.csv", ROW)
+    path.write_bytes(path.read_bytes() + f"4,30,RUN,1,,,1000,7,{command}\n".encode() + row_line(BARE))
+    with pytest.raises(ConfigError, match=r"log\.csv: is no log of commands: line 4: .* 2 finite numbers$"):
+        read_commands(path)
+
+
+@pytest.mark.parametrize("line", ["4,30,RUN,1", "4,30,RU", "4", "", "4,30,JUMP,1,,,1000,7,0.5,0.0"])
+def test_a_row_cut_within_the_log_is_refused(tmp_path: Path, line: str) -> None:
+    """Only the last line may be half a one: what goes on after it was not left so by a killed process."""
+    path = _written(tmp_path / "log.csv", ROW)
+    path.write_bytes(path.read_bytes() + line.encode() + b"\n" + row_line(BARE))
+    with pytest.raises(ConfigError, match=r"log\.csv: is no log of commands: line 4"):
+        read_commands(path)
+
+
+def test_what_cannot_be_read_as_text_is_refused(tmp_path: Path) -> None:
+    """A folder and a picture are no logs."""
+    with pytest.raises(ConfigError, match=r"expected a readable log of commands: Is a directory$"):
+        read_commands(tmp_path)
+    path = tmp_path / "log.csv"
+    path.write_bytes(b"\xff\xd8\n")
+    with pytest.raises(ConfigError, match=r"log\.csv: is no log of commands: it is no text$"):
+        read_commands(path)
+
+
 def test_a_row_says_what_the_tick_did() -> None:
     """The row of a tick has its command and level, and no step where none began."""
     executor = ChunkExecutor(ExecutorConfig(ActionSpec(DIMENSIONS), 10.0, 100.0, 50), np.array([5.0, 0.0]))

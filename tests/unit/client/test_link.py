@@ -31,14 +31,16 @@ from segue.client.pictures import Pictures
 from segue.client.plan import LinkPlan
 from segue.clock import NS_PER_MS, NS_PER_S, SystemClock
 from segue.core.specs import CameraSpec
-from segue.core.types import ChunkRequest, Guidance, Observation
+from segue.core.types import ChunkRequest, Frame, Guidance, Observation
 from segue.errors import SpecMismatch
-from segue.testing.cameras import FakeCamera
+from segue.testing.cameras import FakeCamera, natural_frames
 from segue.wire import policy_pb2 as pb
-from segue.wire.codec import encode_request
+from segue.wire.codec import encode_request, encoded_images
+from segue.wire.image import decode
 from segue.wire.records import Encoding, Handshake, RequestContext
 from segue.wire.refusal import Reason
 from segue.wire.version import MAX_MESSAGE_BYTES as MAX_REPLY_BYTES
+from tests.unit.cameras.samples import jpeg_of
 from tests.unit.client.toyserver import ROBOT, No, ToyServer
 
 Code = grpc.StatusCode
@@ -49,9 +51,9 @@ CAMERA = CameraSpec("front", 48, 64)
 class Rig:
     """A link on its thread, with the control loop's end of the mailbox in the test's hands."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, camera: FakeCamera | None = None) -> None:
         clock = SystemClock()
-        self.camera = FakeCamera(CAMERA)
+        self.camera = camera or FakeCamera(CAMERA)
         self.latest = LatestFrame(self.camera, WatchPlan(stale_ns=NS_PER_S // 4, reopen_ns=NS_PER_S // 10))
         self.latest.start()
         assert self.latest.wait_first(WAIT_S)
@@ -400,6 +402,32 @@ def test_a_slow_link_gets_smaller_pictures_once_and_says_so(toy: ToyServer, rig:
     assert [(c["quality_from"], c["quality_to"]) for c in changed] == [(90, 40)]
     assert len(told) == 1
     assert "the link is slow" in told[0]
+
+
+class DamagingCamera(FakeCamera):
+    """A camera whose every JPEG has bytes too many before its end."""
+
+    def grab(self) -> Frame:
+        shown = super().grab()
+        jpeg = jpeg_of(natural_frames(48, 64, 1, 2)[0], quality=80)  # small enough to pass
+        return Frame(None, shown.captured_ns, shown.number, jpeg[:-2] + bytes(40) + jpeg[-2:])
+
+
+def test_damaged_jpegs_are_made_anew_and_that_is_said_once(toy: ToyServer) -> None:
+    """What is sent decodes as strictly as on the server; the diary and the person hear of it once."""
+    rig = Rig(toy.address, DamagingCamera(CAMERA))
+    for number in range(1, 4):
+        rig.ask(number)
+        rig.wait_for(Answer)
+    rig.end()
+    sent = [encoded_images(each.observation)["front"] for each in toy.inferred]
+    assert [decode(image, CAMERA).shape for image in sent] == [(48, 64, 3)] * 3
+    records = list(rig.records.drain())
+    lines = [json.loads(m.body) for m in records if isinstance(m, Record)]
+    assert [line["camera"] for line in lines if line["event"] == "jpeg_damaged"] == ["front"]
+    told = [m.text for m in records if isinstance(m, Say)]
+    assert len(told) == 1
+    assert told[0].startswith("camera front: its own JPEGs are damaged")
 
 
 def test_a_slow_policy_is_no_slow_link(toy: ToyServer, rig: Rig) -> None:

@@ -257,8 +257,9 @@ def test_an_observation_is_as_old_as_the_robot_says() -> None:
     read = world.robot.read
 
     def late(now_ns: int) -> RobotState:
-        stamps.add(now_ns - 20 * NS_PER_MS)
-        return replace(read(now_ns), captured_ns=now_ns - 20 * NS_PER_MS)
+        # No whole number of ticks: the time of no tick passes for such a stamp.
+        stamps.add(now_ns - 23 * NS_PER_MS)
+        return replace(read(now_ns), captured_ns=now_ns - 23 * NS_PER_MS)
 
     world.robot.read = late  # type: ignore[method-assign]
     world.run()

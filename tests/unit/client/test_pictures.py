@@ -1,15 +1,22 @@
 from __future__ import annotations
 
+import itertools
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
 
 import numpy as np
 import pytest
 import simplejpeg
 
 from segue.cameras.base import Camera
+from segue.cameras.file import FileCamera
+from segue.cameras.http import HttpCamera
 from segue.cameras.latest import LatestFrame, WatchPlan
+from segue.cameras.opencv import OpenCVCamera, OpenCVOptions
 from segue.client.pictures import Pictures
 from segue.clock import NS_PER_S
 from segue.core.resize import Fit, Geometry, resized
@@ -19,6 +26,7 @@ from segue.errors import RobotFault
 from segue.testing.cameras import FakeCamera, natural_frames
 from segue.wire.image import decode, encode, pixels
 from segue.wire.records import EncodedImage, Encoding
+from tests.unit.cameras.samples import FakeCapture, jpeg_of, served
 
 SPECS = tuple(CameraSpec(name, 48, 64) for name in ("front", "wrist"))
 WAIT_S = 20.0
@@ -183,7 +191,16 @@ SMALLER = Geometry(24, 32, Fit.STRETCH)
 LARGER = Geometry(96, 128, Fit.STRETCH)
 
 
-@pytest.mark.parametrize("geometries", [{}, {"front": LARGER}, {"wrist": SMALLER}])
+WIDE = Geometry(24, 200, Fit.STRETCH)  # lower than 48x64, and more pixels
+TALL = Geometry(96, 16, Fit.STRETCH)  # higher, and fewer pixels
+NARROW = Geometry(200, 32, Fit.STRETCH)  # narrower, and more pixels
+
+
+@pytest.mark.parametrize(
+    "geometries",
+    [{}, {"front": LARGER}, {"front": WIDE}, {"front": NARROW}, {"wrist": SMALLER}],
+    ids=["none", "larger", "wide", "narrow", "of another"],
+)
 def test_a_camera_s_own_jpeg_goes_as_it_is(geometries: dict[str, Geometry]) -> None:
     """Without a smaller size that the policy wants of this camera, not a byte is changed."""
     front = watched(JpegCamera(OWN))
@@ -248,6 +265,81 @@ def test_a_larger_picture_is_brought_to_the_policy_s_size(camera: Camera) -> Non
     assert decode(sent, CameraSpec("front", 24, 32)).shape == (24, 32, 3)
     as_jpeg.close()
     front.stop()
+
+
+@pytest.mark.parametrize("geometry", [TALL, Geometry(12, 128, Fit.STRETCH)], ids=["tall", "long"])
+def test_what_has_fewer_pixels_is_smaller_whatever_its_shape(geometry: Geometry) -> None:
+    """One side may be longer than the camera's: a picture of fewer pixels is made here."""
+    front = watched(JpegCamera(OWN))
+    pictures = Pictures({"front": front}, Encoding.JPEG, 90, {"front": geometry})
+    sent = pictures.newest()["front"]
+    assert (sent.height, sent.width) == geometry.size
+    pictures.close()
+    front.stop()
+
+
+def several() -> list[bytes]:
+    """Returns the JPEGs of a drifting scene, small enough to pass."""
+    return [jpeg_of(image, quality=80) for image in natural_frames(48, 64, 4, 2)]
+
+
+def damaged(jpeg: bytes) -> bytes:
+    """Returns a picture with bytes too many before its end, as some cheap cameras make them."""
+    return jpeg[:-2] + bytes(40) + jpeg[-2:]
+
+
+@contextmanager
+def camera_of(kind: str, shown: list[bytes], tmp_path: Path) -> Iterator[Camera]:
+    """Makes a camera of a kind that shows these JPEGs in turn."""
+    spec = CameraSpec("front", 48, 64, fps=100.0)
+    if kind == "opencv":
+        capture = FakeCapture(shown)
+        capture.period_s = 0.01
+        yield OpenCVCamera(spec, OpenCVOptions("2", warmup_s=0.0), lambda path: capture)
+    elif kind == "file":
+        (tmp_path / "front.mjpeg").write_bytes(b"".join(shown))
+        yield FileCamera(spec, tmp_path / "front.mjpeg")
+    else:
+        with served(lambda handler: endless(handler, shown)) as url:
+            yield HttpCamera(spec, url)
+
+
+def endless(handler: BaseHTTPRequestHandler, shown: list[bytes]) -> None:
+    handler.send_response(200)
+    handler.end_headers()
+    for jpeg in itertools.cycle(shown):
+        handler.wfile.write(b"--frame\r\n\r\n" + jpeg)
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("kind", ["opencv", "file", "http"])
+def test_damaged_pictures_of_any_camera_arrive_well(kind: str, tmp_path: Path) -> None:
+    """What the server would refuse is never sent: each picture decodes there; the camera is named once."""
+    own = several()
+    with camera_of(kind, [damaged(each) for each in own], tmp_path) as camera:
+        front = watched(camera)
+        pictures = Pictures({"front": front}, Encoding.JPEG, 90)
+        sent = [pictures.newest()["front"] for _ in range(10)]
+        assert pictures.newly_damaged() == ["front"]
+        assert pictures.newly_damaged() == []
+        expected = [encode(pixels(Frame(None, 0, 0, each)), 90) for each in own]
+        assert all(image in expected for image in sent)
+        assert all(decode(image, SPECS[0]).shape == (48, 64, 3) for image in sent)
+        pictures.close()
+        front.stop()
+
+
+@pytest.mark.parametrize("kind", ["opencv", "file", "http"])
+def test_whole_pictures_of_any_camera_pass_untouched(kind: str, tmp_path: Path) -> None:
+    """Checked pictures that are whole are the camera's own bytes, and nothing is said."""
+    own = several()
+    with camera_of(kind, own, tmp_path) as camera:
+        front = watched(camera)
+        pictures = Pictures({"front": front}, Encoding.JPEG, 90)
+        assert all(pictures.newest()["front"].data in own for _ in range(10))
+        assert pictures.newly_damaged() == []
+        pictures.close()
+        front.stop()
 
 
 def test_a_picture_that_cannot_be_decoded_names_its_camera() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from segue.config import load_demo, load_run, load_serve
+from segue.config import DemoConfig, load, load_run, load_serve
 from segue.config.cameras import SimCameraConfig
 from segue.config.robot import SimSo101Config
 from segue.errors import ConfigError, UsageError
@@ -282,9 +282,9 @@ def test_server_flags_of_lerobot_are_taken_with_a_reason() -> None:
 
 def test_the_demo_has_a_configuration_too() -> None:
     """The demo's flags are checked like all others."""
-    assert load_demo(["--duration=20"]).config.duration == 20
+    assert load(DemoConfig, ["--duration=20"]).config.duration == 20
     with pytest.raises(UsageError, match="--duration=1: expected a number from 5 to 3600"):
-        load_demo(["--duration=1"])
+        load(DemoConfig, ["--duration=1"])
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,19 @@ def test_padding_is_black_and_where_the_fit_says(
     assert not outside.any()
 
 
+@pytest.mark.parametrize(
+    ("fit", "above"), [(Fit.PAD_LEFT_TOP, 98), (Fit.PAD_CENTER, 49)], ids=["left top", "center"]
+)
+def test_a_padded_side_is_rounded_down(fit: Fit, above: int) -> None:
+    """848x480 in 224x224 takes 126 rows, as in LeRobot, though 126.79 are nearer to 127."""
+    image = np.maximum(picture(480, 848), 1)
+    fitted = resized(image, Geometry(224, 224, fit))
+    shown = np.flatnonzero(fitted.any(axis=(1, 2)))
+    assert (shown[0], len(shown)) == (above, 126)
+    inner = fitted[above : above + 126].astype(int)
+    assert np.abs(inner - by_torch(image, 126, 224)).max() <= 1
+
+
 @pytest.mark.parametrize("size", [(224, 224), (100, 400), (480, 480), (1, 4096)])
 def test_a_crop_keeps_the_middle_and_the_shape(size: tuple[int, int]) -> None:
     """A crop shows the middle, its centre in the centre, and nothing of it is stretched."""

@@ -12,7 +12,7 @@ from segue.client.commands import CommandLogHeader, CommandRow, header_line, row
 from segue.core.specs import Dimension, Kind
 from segue.core.watchdog import SafetyLevel
 from segue.errors import ConfigError
-from segue.tools.recording import read_recording
+from segue.tools.recording import MAX_BYTES, read_recording
 
 JOINT = Dimension("shoulder_pan", "deg", max_speed=100.0)
 HEADER = CommandLogHeader(100.0, 10.0, 0.2, 0.3, 4.0, (JOINT,))
@@ -143,3 +143,28 @@ def test_a_run_without_commands_is_refused(tmp_path: Path) -> None:
     Log().still(RUN, 5).still(HOLD, 5).write(tmp_path)
     with pytest.raises(ConfigError, match=r"run: .*began no step"):
         read_recording(tmp_path, 0.5)
+
+
+def test_a_log_that_is_too_long_is_not_read(tmp_path: Path) -> None:
+    """A log that would fill the memory is refused by its size."""
+    path = Log().steps(1, 2).write(tmp_path) / "commands.csv"
+    with path.open("r+b") as file:
+        file.truncate(MAX_BYTES + 1)
+    with pytest.raises(ConfigError, match=r"commands\.csv: is too long to be replayed; .*128 MiB$"):
+        read_recording(tmp_path, 0.5)
+
+
+def test_a_path_out_of_all_reach_is_refused(tmp_path: Path) -> None:
+    """A place to which the slow line would take hours is a spoilt number, and no line is drawn to it."""
+    Log().steps(1, 2e9).write(tmp_path)
+    with pytest.raises(
+        ConfigError, match=r"commands\.csv: is spoilt: shoulder_pan: 2e\+09 cannot be reached"
+    ):
+        read_recording(tmp_path, 0.5)
+
+
+def test_a_recording_of_a_killed_run_ends_with_its_last_whole_line(tmp_path: Path) -> None:
+    """Half a line at the end costs its tick and nothing else."""
+    path_ = Log().steps(1, 2).write(tmp_path) / "commands.csv"
+    path_.write_bytes(path_.read_bytes()[:-3])
+    assert path(tmp_path) == [1.0, 1.9]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from segue.core.specs import CameraSpec
 from segue.core.types import Frame
 from segue.errors import LocalProtocolError, RemoteProtocolError, RobotFault
-from segue.wire.image import decode, encode, encode_raw, pass_through, pixels
+from segue.wire.image import decode, encode, encode_raw, is_sound, pass_through, pixels
 from segue.wire.records import EncodedImage, Encoding
 
 CAMERA = CameraSpec("front", 48, 64)
@@ -184,6 +184,19 @@ def test_a_jpeg_without_tables_travels_as_it_is() -> None:
 def test_what_the_other_side_would_refuse_does_not_pass(frame: Frame) -> None:
     """Pixels, noise, a grey picture and one of very many scans are not passed on as they are."""
     assert pass_through(frame) is None
+
+
+@pytest.mark.parametrize("zeros", [0, 40])
+def test_a_picture_is_sound_when_the_other_side_decodes_it(zeros: int) -> None:
+    """A good header is not enough: bytes too many before the end are refused there, and seen here."""
+    frame = own(scene())
+    jpeg = frame.jpeg or b""
+    passed = pass_through(replace(frame, jpeg=jpeg[:-2] + bytes(zeros) + jpeg[-2:]))
+    assert passed is not None
+    assert is_sound(passed) is (zeros == 0)
+    if zeros:
+        with pytest.raises(RemoteProtocolError, match="damaged"):
+            decode(passed, CAMERA)
 
 
 def test_pixels_are_those_that_are_there_or_else_decoded() -> None:
