@@ -2,13 +2,15 @@
 
 A run that cannot know that its arm lies safely leaves it holding. Here a person
 supports it, and it sinks within half a second. Servos that are mute are named;
-the others are freed all the same.
+the others are freed all the same. A signal that comes while the arm sinks waits
+until it is free: an arm with torque and next to no strength would be the worst.
 """
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext, suppress
 from typing import TYPE_CHECKING
 
 from segue.cli.help import ASKING, Page
@@ -18,6 +20,8 @@ from segue.errors import ConfigError, RobotFault
 if TYPE_CHECKING:
     from segue.clock import Clock
     from segue.robots.feetech import ServoBus
+
+_SIGNALLED = 128
 
 PAGE = Page(
     verb="release",
@@ -57,8 +61,8 @@ def main(argv: Sequence[str]) -> int:
         person = Terminal(PAGE.verb)
         ask = None if config.yes else person.ask
         with closing(ServoBus(open_port(config.robot.port), clock)) as bus:
-            release(bus, clock, config.robot.id or "the arm", person.tell, ask)
-    return 0
+            came = release(bus, clock, config.robot.id or "the arm", person.tell, ask)
+    return _SIGNALLED + came if came else 0
 
 
 def release(
@@ -67,7 +71,7 @@ def release(
     name: str,
     tell: Callable[[str], None],
     ask: Callable[[str], str] | None,
-) -> None:
+) -> int:
     """Frees the servos that have torque, once the person agrees, and tells what became of each.
 
     Args:
@@ -77,10 +81,14 @@ def release(
         tell: shows a sentence.
         ask: shows a question and returns the answer; None frees without asking.
 
+    Returns:
+        the number of the signal that came while the arm sank; 0 for none.
+
     Raises:
         ConfigError: the person did not agree; nothing was changed.
         RobotFault: no servo answers, one is mute, or one does not obey.
     """
+    from segue.client.ending import signals_to
     from segue.robots import so101_torque, sts3215
     from segue.robots.calibration import JOINT_IDS
 
@@ -95,9 +103,16 @@ def release(
         )
         if ask(question).lower() not in _AGREED:
             raise ConfigError("nothing was changed: the answer was not yes")
-    if holding:
-        so101_torque.lower(bus, clock, list(holding.values()))
-    _report(tell, there, holding, JOINT_IDS)
+    came: list[int] = []
+    with signals_to(came.append):
+        if holding:
+            so101_torque.lower(bus, clock, list(holding.values()))
+        # Who hangs up takes the terminal along; the arm is free all the same.
+        with suppress(OSError) if came else nullcontext():
+            if came:
+                tell(f"{signal.Signals(came[0]).name} came while the arm sank, which was finished first")
+            _report(tell, there, holding, JOINT_IDS)
+    return came[0] if came else 0
 
 
 def _report(

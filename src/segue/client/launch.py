@@ -41,7 +41,8 @@ _CLOSE_TIMEOUT_S = 10.0
 # Beyond what its end takes by its own plan: 2 s for its last words, and 3 s for a busy machine.
 _EXTRA_S = 5.0
 _BUG = 70
-_STUCK = "the control process did not end and was killed: the arm is left as it was last told"
+_HOLDS = "an arm with torque still holds itself: support it, and free it with `segue release`"
+_STUCK = f"the control process did not end and was killed; {_HOLDS}"
 # Python lets a busy thread (a camera's, a renderer's) run for 5 ms before another may; the link
 # has work for less than one. Beside three rendered cameras a request took 16 ms with 5 ms turns
 # and 11 ms with these (p50, inference left out).
@@ -192,7 +193,7 @@ def _unheard(code: int | None, held_up: bool) -> Ended:
     """
     if code is not None and held_up:
         return Ended(code, "unrecorded", "the records are held up by a disk or a pipe", b"{}")
-    return Ended(_BUG, "crashed", f"the control process died ({code})", b"{}")
+    return Ended(_BUG, "crashed", f"the control process died ({code}); {_HOLDS}", b"{}")
 
 
 def _outcome(plan: RunPlan, side: LinkSide, ended: Ended) -> Outcome:

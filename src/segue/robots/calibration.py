@@ -37,6 +37,8 @@ MAX_OFFSET = 2 ** (HOMING_OFFSET.sign_bit or 0) - 1
 # The present name comes first; the other two are what files were called before January 2026.
 FOLDERS = ("so_follower", "so101_follower", "so100_follower")
 _MAX_FILE_BYTES = 64 * 1024
+# A file name has at most 255, and a draft and a kept copy have longer ones than the file.
+_MAX_ID_BYTES = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,9 +134,9 @@ def load_calibration(path: Path) -> Calibration:
     """
     joints = _read_json(path)
     _check_keys(f"{path}", joints, tuple(JOINT_IDS))
-    calibration = {name: _joint(f"{path}: {name}", joints[name]) for name in JOINT_IDS}
-    _refuse_one_id_twice(path, calibration)
-    return MappingProxyType(calibration)
+    return MappingProxyType(
+        {name: _joint(f"{path}: {name}", joints[name], JOINT_IDS[name]) for name in JOINT_IDS}
+    )
 
 
 def save_calibration(path: Path, calibration: Calibration) -> None:
@@ -181,6 +183,11 @@ def calibration_places(
             f"robot.id: {reprlib.repr(robot_id)} cannot name a calibration file; "
             "expected a name without / and without a dot in front"
         )
+    if len(os.fsencode(robot_id)) > _MAX_ID_BYTES:
+        raise ConfigError(
+            f"robot.id: {reprlib.repr(robot_id)} is too long to name a calibration file; "
+            f"expected at most {_MAX_ID_BYTES} bytes"
+        )
     name = f"{robot_id}.json"
     if folder is not None:
         return (folder.expanduser() / name,)
@@ -193,11 +200,11 @@ def find_calibration(robot_type: str, robot_id: str, folder: Path | None, enviro
     """Returns the first of a robot's `calibration_places` where there is a file.
 
     Raises:
-        ConfigError: there is none; the sentence lists the places.
+        ConfigError: there is none, and the sentence lists the places; or one cannot be looked at.
     """
     places = calibration_places(robot_type, robot_id, folder, environ)
     for path in places:
-        if path.exists():
+        if _is_there(path):
             return path
     raise ConfigError(
         f"no calibration file for robot.id={robot_id}; looked for {', '.join(map(str, places))}; "
@@ -213,9 +220,9 @@ def differing_copy(used: Path, places: tuple[Path, ...]) -> str | None:
     """
     mine = load_calibration(used)
     for path in places:
-        if path == used or not path.exists():
-            continue
         try:
+            if path == used or not _is_there(path):
+                continue
             is_same = load_calibration(path) == mine
         except ConfigError as error:
             return f"{used} is used; another one is broken: {error}"
@@ -230,6 +237,13 @@ def calibration_root(environ: Mapping[str, str]) -> Path:
     huggingface = Path(environ.get("HF_HOME") or cache / "huggingface")
     lerobot = Path(environ.get("HF_LEROBOT_HOME") or huggingface / "lerobot")
     return Path(environ.get("HF_LEROBOT_CALIBRATION") or lerobot / "calibration").expanduser()
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be looked at: {error.strerror}") from error
 
 
 def _read_json(path: Path) -> Any:
@@ -267,7 +281,7 @@ def _check_keys(where: str, raw: object, expected: tuple[str, ...]) -> None:
         raise ConfigError(f"{where}: {problem}; expected are {', '.join(expected)}")
 
 
-def _joint(where: str, raw: Any) -> MotorCalibration:
+def _joint(where: str, raw: Any, servo: int) -> MotorCalibration:
     _check_keys(where, raw, _FIELDS)
     for key, (least, most) in _ALLOWED.items():
         value = raw[key]
@@ -276,18 +290,14 @@ def _joint(where: str, raw: Any) -> MotorCalibration:
             expected = f"expected a whole number from {least} to {most}"
             raise ConfigError(f"{where}: {key}={reprlib.repr(value)}; {expected}")
     joint = MotorCalibration(**raw)
+    # Another joint's id would drive another joint, and `segue release` would not find it.
+    if joint.id != servo:
+        raise ConfigError(
+            f"{where}: id={joint.id}; expected {servo}, which this joint's servo has on each arm"
+        )
     if joint.range_min >= joint.range_max:
         raise ConfigError(
             f"{where}: range_min={joint.range_min} and range_max={joint.range_max}; expected the first "
             "below the second: are the limits swapped?"
         )
     return joint
-
-
-def _refuse_one_id_twice(path: Path, calibration: Calibration) -> None:
-    owners: dict[int, str] = {}
-    for name, joint in calibration.items():
-        if joint.id in owners:
-            says = f"id={joint.id}, which {owners[joint.id]} has, too; expected an id of its own"
-            raise ConfigError(f"{path}: {name}: {says}")
-        owners[joint.id] = name

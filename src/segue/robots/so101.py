@@ -277,7 +277,7 @@ class SO101:
         if not config.dry_run:
             so101_setup.configure(bus, ids, holds=any(torque.values()))
             ranges = {joint.id: (joint.range_min, joint.range_max) for joint in calibration.values()}
-            goals = so101_torque.hold_here(bus, self._clock, ranges)
+            goals = so101_torque.hold_here(bus, self._clock, ranges, initial)
         health = Health(ids)
         follow = Follow(health, [servo for name, servo in ids.items() if name != GRIPPER])
         pose = Pose(goals or initial, self._clock.now_ns())

@@ -17,12 +17,9 @@ from segue.robots.calibration import GRIPPER, Calibration
 from segue.robots.calibration_registers import write_kept
 from segue.robots.feetech import ServoBus
 from segue.robots.so101_health import DANGERS
-from segue.robots.so101_torque import write_all
-from segue.robots.so101_units import DEG_PER_COUNT
+from segue.robots.so101_torque import LIMIT_TOLERANCE_COUNTS
 from segue.robots.sts3215 import MODEL_NUMBER, Register, Status
 
-# An arm that rests on its stops may lie a little beyond what was found by hand.
-LIMIT_TOLERANCE_COUNTS = round(3 / DEG_PER_COUNT)
 ACCELERATION = 254
 
 _EVERY_SERVO: Mapping[Register, int] = MappingProxyType(
@@ -39,6 +36,15 @@ _EVERY_SERVO: Mapping[Register, int] = MappingProxyType(
 # Half the torque: it may close on a thing and stay so without burning.
 _GRIPPER: Mapping[Register, int] = MappingProxyType(
     {sts3215.MAX_TORQUE: 500, sts3215.PROTECTION_CURRENT: 250, sts3215.OVERLOAD_TORQUE: 25}
+)
+# A servo with less torque than the least carries nothing, and one that shrugs off load or heat burns.
+# By register: least, most, and what the factory wrote, thousandths, percent and degrees Celsius.
+_SOUND: Mapping[Register, tuple[int, int, int]] = MappingProxyType(
+    {
+        sts3215.MAX_TORQUE: (200, 1000, 1000),
+        sts3215.OVERLOAD_TORQUE: (0, 100, 80),
+        sts3215.MAX_TEMPERATURE: (0, 85, 70),
+    }
 )
 # Of Phase: positions count on beyond a turn, so that they may be negative or larger than any limit.
 _MULTI_TURN = 0x10
@@ -101,15 +107,17 @@ def check_pose(bus: ServoBus, calibration: Calibration, file: str) -> dict[int, 
     for name, joint in calibration.items():
         at, low, high = counts[joint.id], joint.range_min, joint.range_max
         if not low - LIMIT_TOLERANCE_COUNTS <= at <= high + LIMIT_TOLERANCE_COUNTS:
+            holds = bus.read(joint.id, sts3215.TORQUE_ENABLE).value
+            free = f"it holds itself: {_RELEASE}, then " if holds else ""
             raise ConfigError(
                 f"{file}: {name} (servo {joint.id}) is at {at}, outside of its range from {low} to {high}; "
-                "move it inside by hand, or run `segue calibrate`"
+                f"{free}move it inside by hand, or run `segue calibrate`"
             )
     return counts
 
 
 def configure(bus: ServoBus, ids: Mapping[str, int], holds: bool) -> None:
-    """Brings the servos' settings to LeRobot's, and the limit of torque to the full one.
+    """Brings the servos' settings to LeRobot's, unless one could not hold or protect itself.
 
     Args:
         bus: of the arm.
@@ -117,8 +125,10 @@ def configure(bus: ServoBus, ids: Mapping[str, int], holds: bool) -> None:
         holds: a servo has torque, so nothing in EEPROM is to be touched.
 
     Raises:
-        RobotFault: a setting in EEPROM differs although the arm holds, or a servo does not obey.
+        RobotFault: a servo's torque or protection is switched off, a setting in EEPROM differs
+            although the arm holds, or a servo does not obey.
     """
+    _refuse_unsound(bus, ids)
     wrong = list(_wrong_settings(bus, ids))
     kept = [(name, register, value) for name, register, value in wrong if register in _KEPT]
     if kept and holds:
@@ -130,9 +140,22 @@ def configure(bus: ServoBus, ids: Mapping[str, int], holds: bool) -> None:
         write_kept(bus, ids[name], register, value)
     for servo in {ids[name] for name, _, _ in kept}:
         write_kept(bus, servo, sts3215.LOCK, 1)
-    servos = list(ids.values())
-    full, limits = bus.read_all(servos, sts3215.MAX_TORQUE), bus.read_all(servos, sts3215.TORQUE_LIMIT)
-    write_all(bus, sts3215.TORQUE_LIMIT, {s: full[s] for s in servos if limits[s] != full[s]})
+
+
+def _refuse_unsound(bus: ServoBus, ids: Mapping[str, int]) -> None:
+    """Makes sure that no servo is left without torque or without its own protection.
+
+    What is brought to LeRobot's value anyway is passed over.
+    """
+    for register, (least, most, factory) in _SOUND.items():
+        found = bus.read_all(list(ids.values()), register)
+        for name, servo in ids.items():
+            mended = name == GRIPPER and register in _GRIPPER
+            if not mended and not least <= found[servo] <= most:
+                raise RobotFault(
+                    f"{name} (servo {servo}): {register.name} is {found[servo]}, expected {least} to {most}; "
+                    f"give it the factory's {factory} back with the tool that changed it"
+                )
 
 
 def _wrong_settings(bus: ServoBus, ids: Mapping[str, int]) -> Iterator[tuple[str, Register, int]]:

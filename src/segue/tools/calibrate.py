@@ -11,13 +11,16 @@ Source: LeRobot's `SOFollower.calibrate` and its half-turn homing.
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from segue.client.ending import signals_to
+from segue.clock import Clock, SystemClock
 from segue.errors import RobotFault, SegueError
-from segue.robots import sts3215
+from segue.robots import so101_torque, sts3215
 from segue.robots.calibration import JOINT_IDS, MAX_COUNT, MAX_OFFSET, Calibration, MotorCalibration
 from segue.robots.calibration_registers import (
     read_registers,
@@ -73,18 +76,23 @@ class Person(Protocol):
 
 
 @contextmanager
-def calibrated(bus: ServoBus, person: Person) -> Iterator[Calibration]:
+def calibrated(bus: ServoBus, person: Person, clock: Clock | None = None) -> Iterator[Calibration]:
     """Finds a new calibration, which the servos hold while it is kept somewhere, and from then on.
 
     What fails or is broken off before the end of the block leaves the servos as they were, but for
     torque, which is off.
+
+    Args:
+        bus: of the arm.
+        person: who moves it.
+        clock: by which an arm that holds itself is lowered; the host's by default.
 
     Raises:
         RobotFault: a servo does not answer, or a joint went past the end of its counter.
         SafetyLatch: a servo says that it is in danger.
     """
     check_servos(bus, JOINT_IDS)
-    _let_go(bus, person)
+    _let_go(bus, person, clock or SystemClock())
     with _given_back(bus, person):
         for servo in JOINT_IDS.values():
             write_kept(bus, servo, sts3215.LOCK, 0)
@@ -151,12 +159,19 @@ def _give_back(bus: ServoBus, before: Calibration, modes: Mapping[int, int], loc
     )
 
 
-def _let_go(bus: ServoBus, person: Person) -> None:
-    """Switches torque off, once the person holds the arm if it has any."""
-    if any(bus.read(servo, sts3215.TORQUE_ENABLE).value for servo in JOINT_IDS.values()):
-        person.ask("The arm holds itself and will now go slack. Support it with a hand and press ENTER.")
-    for servo in JOINT_IDS.values():
-        write_kept(bus, servo, sts3215.TORQUE_ENABLE, 0)
+def _let_go(bus: ServoBus, person: Person, clock: Clock) -> None:
+    """Lets the arm sink if it has torque, once the person holds it."""
+    torque = bus.read_all(list(JOINT_IDS.values()), sts3215.TORQUE_ENABLE)
+    holding = [servo for servo, on in torque.items() if on]
+    if not holding:
+        return
+    person.ask("The arm holds itself and will now go slack. Support it with a hand and press ENTER.")
+    came: list[int] = []
+    # A signal in between would leave an arm that holds itself with next to no torque.
+    with signals_to(came.append):
+        so101_torque.lower(bus, clock, holding)
+    if came:
+        signal.raise_signal(came[0])
 
 
 def _find_middle(bus: ServoBus, person: Person) -> dict[str, int]:
