@@ -55,7 +55,7 @@ def main(argv: Sequence[str]) -> int:
     from segue.cli.terminal import Terminal
     from segue.config.load import load
 
-    loaded = load(CalibrateConfig, argv)
+    loaded = load(CalibrateConfig, argv, of_an_arm=True)
     with loaded.blaming_flags(), _signals_break_off():
         run(loaded.config, Terminal(PAGE.verb), os.environ)
     return 0

@@ -75,6 +75,10 @@ class Console:
             return  # it would be written over what the person types
         if is_change:
             self._end_line()
+            if len(text) > self._columns():
+                # What has just happened is told whole; the line below it is refreshed from now on.
+                self._writer.put(f"{text}\n")
+                return
         text = self._cut(text)
         # As wide as what stands there, to cover it.
         self._writer.put(f"\r{text.ljust(self._standing)}")
@@ -87,5 +91,8 @@ class Console:
 
     def _cut(self, text: str) -> str:
         """Returns what fits on the terminal: a line that wraps cannot be refreshed in place."""
-        columns = max(_LEAST_COLUMNS, shutil.get_terminal_size().columns - 1)
+        columns = self._columns()
         return text if len(text) <= columns else f"{text[: columns - 1]}…"
+
+    def _columns(self) -> int:
+        return max(_LEAST_COLUMNS, shutil.get_terminal_size().columns - 1)

@@ -86,6 +86,8 @@ def _run(config: EmulateConfig, bus: FeetechBus, stack: ExitStack) -> None:
     print(bus.port, flush=True)
     if bus.refusal is not None:
         print(f"segue emulate: {bus.refusal}; answers may be late", file=sys.stderr)
+    if sys.stdin is not None and sys.stdin.isatty():
+        print("segue emulate: type what is to go wrong, such as `unplug`; `help` lists all", file=sys.stderr)
     for line in _lines():
         print(obey(bus, line), flush=True)
 

@@ -45,7 +45,7 @@ def main(argv: Sequence[str]) -> int:
         return 0
     from segue.config.load import load
 
-    loaded = load(FindCamerasConfig, argv)
+    loaded = load(FindCamerasConfig, argv, of_an_arm=True)
     with loaded.blaming_flags():
         return _find(loaded.config)
 

@@ -55,7 +55,7 @@ def main(argv: Sequence[str]) -> int:
     from segue.robots.feetech import ServoBus
     from segue.robots.so101 import open_port
 
-    loaded = load(ReleaseConfig, argv)
+    loaded = load(ReleaseConfig, argv, of_an_arm=True)
     with loaded.blaming_flags():
         config, clock = loaded.config, SystemClock()
         person = Terminal(PAGE.verb)

@@ -43,7 +43,7 @@ def main(argv: Sequence[str]) -> int:
         return 0
     from segue.config.load import load
 
-    loaded = load(ReplayConfig, argv)
+    loaded = load(ReplayConfig, argv, of_an_arm=True)
     for note in loaded.notes:
         print(f"segue replay: {note}", file=sys.stderr)
     with loaded.blaming_flags():

@@ -19,6 +19,10 @@ _WORDS: Mapping[str, str] = {
     ExitReason.LINK_LOST: "no answer from {server} for {offline:g} s; ended",
     ExitReason.CAMERA: "no pictures for {blind:g} s; ended",
     ExitReason.ROBOT: "the robot failed",
+    # What the control process raised before it began to tick.
+    "RobotFault": "the robot failed",
+    "ConfigError": "the robot was not started",
+    "SafetyLatch": "the robot is in danger, and a person has to look",
     ExitReason.DANGER: "the robot is in danger, and a person has to look",
     ExitReason.OTHER_POLICY: "{server} changed its policy; ended",
     ExitReason.REFUSED: "{server} turned this robot away",

@@ -41,6 +41,9 @@ _WHERE_TO_LOOK = (
     "see that `segue serve` runs there, that the address is right, and that no firewall is between"
 )
 _FIRST_PICTURE_S = 10.0
+# One that says what is wrong is not waited for so long.
+_FIRST_FAULT_S = 4.0
+_LOOK_S = 0.1
 _JOIN_S = 3.0
 # A camera of one picture a second is not dead after one.
 _STALE_FRAMES = 3
@@ -283,9 +286,12 @@ class _Threads:
     def _live(self) -> None:
         # A simulated camera shows nothing before the robot ticks, a real one needs a second to
         # begin; what has not begun by then is reported by the link as a fault.
-        deadline = time.monotonic() + _FIRST_PICTURE_S
-        for camera in self._cameras:
-            camera.wait_first(max(0.0, deadline - time.monotonic()))
+        began = time.monotonic()
+        while not all(camera.wait_first(_LOOK_S) for camera in self._cameras):
+            waited_s = time.monotonic() - began
+            failed = any(camera.fault() is not None for camera in self._cameras)
+            if waited_s >= _FIRST_PICTURE_S or (failed and waited_s >= _FIRST_FAULT_S):
+                break
         self.link.run(self._session)
 
 

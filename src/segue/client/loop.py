@@ -372,7 +372,7 @@ class ControlLoop:
         summary["limited_ticks"] = executor.motion.limited_ticks
         summary["episodes"] = self._episodes.summary()
         summary["records_dropped"] = self._diary.dropped
-        summary["parked"] = executor.watchdog.level is SafetyLevel.PARK
+        summary["parked"] = executor.rested
         return Ending(reason, self._parts.stop.signal, executor.troubles.words(), summary)
 
 

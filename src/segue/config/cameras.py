@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import annotated_types as at
 
-from segue.config.constraints import Hz, Pixels, PlainPath, Seconds
+from segue.config.constraints import Hz, Pixels, PlainPath, Seconds, Text
 from segue.config.schema import Help, Named
 
 
@@ -74,6 +74,8 @@ class OpenCVCameraConfig(CameraConfig):
     rotation: Annotated[Rotation, Help("degrees by which pictures are turned to the right")] = "0"
     warmup_s: Annotated[Seconds, Help("pictures of that long after opening are thrown away")] = 1.0
     color_mode: Annotated[Literal["rgb", "bgr"], Help("changes nothing: pictures are RGB here")] = "rgb"
+    fourcc: Annotated[Text | None, Help("changes nothing: MJPG is taken where there is it")] = None
+    backend: Annotated[Text | None, Help("changes nothing: Video4Linux is taken")] = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -87,13 +87,19 @@ def load_serve(argv: Sequence[str]) -> Loaded[ServeConfig]:
     return load(ServeConfig, argv, lerobot.SERVE)
 
 
-def load(cls: type[C], argv: Sequence[str], foreign: lerobot.Foreign = NOTHING_FOREIGN) -> Loaded[C]:
+def load(
+    cls: type[C],
+    argv: Sequence[str],
+    foreign: lerobot.Foreign = NOTHING_FOREIGN,
+    of_an_arm: bool = False,
+) -> Loaded[C]:
     """Returns the configuration of a verb.
 
     Args:
         cls: what the verb can be told.
         argv: the words after the verb.
         foreign: LeRobot's flags that the verb knows and does not have.
+        of_an_arm: the file may be the one that the arm is run with: what a run alone needs is passed over.
 
     Raises:
         ConfigError: the file or a value in it is wrong.
@@ -107,6 +113,8 @@ def load(cls: type[C], argv: Sequence[str], foreign: lerobot.Foreign = NOTHING_F
     _refuse_twice([key for key, _ in flags])
     path = next((text for key, text in flags if key == FILE_FLAG), None)
     tree = {} if path is None else _read(path)
+    if of_an_arm:
+        tree = _without(tree, _keys(RunConfig) - _keys(cls))
     taken = [key for key in foreign.ignored if tree.pop(key, None) is not None]
     notes = [f"{path}: {key} {foreign.ignored[key]}" for key in taken]
     from_flags: set[str] = set()
@@ -121,6 +129,19 @@ def load(cls: type[C], argv: Sequence[str], foreign: lerobot.Foreign = NOTHING_F
         return Loaded(config, tuple(notes), frozenset(from_flags))
     except Refused as refused:
         raise _error(refused, from_flags, path, foreign) from None
+
+
+def _keys(cls: type) -> set[str]:
+    return {leaf.key for leaf in leaves(cls)} | set(rooms(cls))
+
+
+def _without(tree: Mapping[str, Any], keys: set[str], prefix: str = "") -> dict[str, Any]:
+    """Returns `tree` less what stands at one of the dotted `keys`."""
+    kept = {name: value for name, value in tree.items() if f"{prefix}{name}" not in keys}
+    return {
+        name: _without(value, keys, f"{prefix}{name}.") if isinstance(value, Mapping) else value
+        for name, value in kept.items()
+    }
 
 
 def _refuse_twice(keys: Sequence[str]) -> None:

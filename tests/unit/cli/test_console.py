@@ -89,14 +89,17 @@ def test_a_reader_that_goes_away_does_not_end_the_run(monkeypatch: pytest.Monkey
 
 
 def test_a_refreshed_line_never_wraps_and_covers_what_stood_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a narrow terminal lines are cut, and each is as long as the one that it overwrites."""
+    """On a narrow terminal a change is told whole; the lines below it are cut, each as long as the last."""
     monkeypatch.setenv("COLUMNS", "50")
     monkeypatch.setattr(sys, "stdout", out := Terminal())
     console = Console("segue run")
-    console.status(Status(0.0, "HOLD", 0, None, 1, "link_lost", "a cause of many words"))
-    console.status(Status(1.0, "HOLD", 0, None, 1, "link_lost"))
+    for seconds in (0.0, 1.0):
+        console.status(Status(seconds, "HOLD", 0, None, 1, "link_lost", "a cause of many words"))
+    console.status(Status(2.0, "HOLD", 0, None, 1, "link_lost"))
     console.close()
-    first, second = out.getvalue().rstrip("\n").split("\r")[1:]
+    whole, rest = out.getvalue().rstrip("\n").split("\n")
+    assert whole.endswith("a cause of many words")
+    first, second = rest.split("\r")[1:]
     assert len(first) == len(second) == 49
     assert first.endswith("…")
 

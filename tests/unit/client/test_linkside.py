@@ -11,6 +11,7 @@ import pytest
 from segue.client.ending import StopSwitch
 from segue.client.linkside import LinkSide
 from segue.client.mailbox import mailbox_pair
+from segue.client.messages import CameraFailed
 from segue.client.plan import ExecutionPlan, LinkPlan, OutputPlan, PicturePlan, RunPlan
 from segue.client.pulse import Pulse
 from segue.client.recorder import Silent
@@ -132,6 +133,22 @@ def test_a_silent_control_loop_and_its_return_are_written_down_and_said(
         f"the control loop has not ticked for {silent['silent_ms']:.0f} ms: the arm keeps its last command",
         f"the control loop ticks again, after {again['silent_ms']:.0f} ms",
     ]
+
+
+def test_a_camera_that_says_what_is_wrong_is_told_of_within_seconds(toy: ToyServer) -> None:
+    """A camera that cannot be opened is a fault long before the patience with a silent one ends."""
+    camera = FakeCamera(CameraSpec("front", 48, 64))
+    camera.fail()
+    mailbox, loop_end = mailbox_pair()
+    pulse, heard = Pulse(), []
+    with LinkSide(plan_for(toy.address), [camera], Silent()) as side:
+        settled = side.open(ROBOT, StopSwitch())
+        assert settled is not None
+        began = time.monotonic()
+        side.serve(mailbox, pulse, settled)
+        until(lambda: heard.extend(loop_end.drain()) or any(isinstance(m, CameraFailed) for m in heard))
+        assert time.monotonic() - began < 8.0
+    pulse.close()
 
 
 def until(condition: Callable[[], bool]) -> None:

@@ -102,6 +102,7 @@ def test_the_first_stop_parks_and_the_second_ends_at_once() -> None:
     ending = world.run()
     assert ending.exit_code == 143
     assert len(world.robot.commands) == pytest.approx(150, abs=2)
+    assert not ending.summary["parked"]  # it was on its way there
 
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT, signal.SIGTERM])

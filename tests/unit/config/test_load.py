@@ -9,6 +9,7 @@ import pytest
 
 from segue.config import DemoConfig, load, load_run, load_serve
 from segue.config.cameras import SimCameraConfig
+from segue.config.release import ReleaseConfig
 from segue.config.robot import SimSo101Config
 from segue.errors import ConfigError, UsageError
 
@@ -338,3 +339,19 @@ def test_a_park_pose_and_staying_contradict_each_other() -> None:
     with pytest.raises(ConfigError, match=r"contradicts robot\.park_pose"):
         load_run([*words, f"--robot.park_pose={pose}"])
     assert not load_run(words).config.job.return_to_initial_position
+
+
+def test_the_file_of_an_arm_serves_every_verb_that_concerns_it(tmp_path: Path) -> None:
+    """What a run alone needs is passed over in the file; as a flag, or misspelt, it is refused as ever."""
+    path = tmp_path / "arm.yaml"
+    path.write_text(
+        "server_address: box:8080\ntask: wave\nsafety: {hold_grace_s: 3}\nrobot: {type: so101_follower, "
+        "port: /dev/ttyACM0, id: blue, max_speed: 90, cameras: {top: {type: opencv, index_or_path: 2}}}\n"
+    )
+    loaded = load(ReleaseConfig, [f"--config_path={path}", "--yes=true"], of_an_arm=True).config
+    assert (loaded.robot.port, loaded.robot.id, loaded.yes) == ("/dev/ttyACM0", "blue", True)
+    with pytest.raises(UsageError, match="no such flag"):
+        load(ReleaseConfig, [f"--config_path={path}", "--task=wave"], of_an_arm=True)
+    path.write_text("robot: {port: /dev/ttyACM0, idd: blue}")
+    with pytest.raises(ConfigError, match="idd"):
+        load(ReleaseConfig, [f"--config_path={path}"], of_an_arm=True)
