@@ -106,10 +106,13 @@ def write_all(bus: ServoBus, register: Register, values: Mapping[int, int]) -> N
 
 def _give_all_strength(bus: ServoBus, servos: list[int]) -> None:
     """Takes away what another tool, or a release that was cut off, left of bounds on torque and speed."""
-    full = bus.read_all(servos, sts3215.MAX_TORQUE)
-    for register in (sts3215.GOAL_TIME, sts3215.GOAL_VELOCITY, sts3215.TORQUE_LIMIT):
-        # To time and velocity 0 means as fast as it can.
-        wanted = full if register == sts3215.TORQUE_LIMIT else dict.fromkeys(servos, 0)
+    unbound = dict.fromkeys(servos, 0)
+    wholly = {
+        sts3215.GOAL_TIME: unbound,
+        sts3215.GOAL_VELOCITY: unbound,
+        sts3215.TORQUE_LIMIT: bus.read_all(servos, sts3215.MAX_TORQUE),
+    }
+    for register, wanted in wholly.items():
         found = bus.read_all(servos, register)
         write_all(bus, register, {s: value for s, value in wanted.items() if found[s] != value})
 

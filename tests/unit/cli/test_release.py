@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import signal
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import pytest
 
 from segue.cli import release as verb
 from segue.cli.main import main
+from segue.clock import Clock
 from segue.errors import ConfigError, RobotFault
+from segue.robots import so101_torque
 from segue.robots.feetech import ServoBus
 from segue.robots.sts3215 import TORQUE_ENABLE, TORQUE_LIMIT
 from segue.testing.clock import VirtualClock
@@ -17,6 +21,7 @@ from segue.testing.direct_port import DirectPort
 from segue.testing.feetech_bus import FeetechBus
 from segue.testing.servo_arm import so101_servos
 from segue.testing.servo_line import ServoLine
+from tests.unit.tools.arm_by_hand import interrupting
 
 
 @dataclass
@@ -28,15 +33,18 @@ class Held:
     told: list[str] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
 
-    def release(self, answer: str | None = None) -> None:
+    def __post_init__(self) -> None:
+        """Makes a bus to it."""
+        self.bus = ServoBus(DirectPort(self.line, self.clock), self.clock)
+
+    def release(self, answer: str | None = None) -> int:
         """Releases it; a person asked gives that answer."""
-        bus = ServoBus(DirectPort(self.line, self.clock), self.clock)
 
         def ask(question: str) -> str:
             self.asked.append(question)
             return answer or ""
 
-        verb.release(bus, self.clock, "blue", self.told.append, None if answer is None else ask)
+        return verb.release(self.bus, self.clock, "blue", self.told.append, None if answer is None else ask)
 
     @property
     def torque(self) -> list[int]:
@@ -55,7 +63,7 @@ def held() -> Held:
 
 def test_servos_that_hold_are_freed_and_named(held: Held) -> None:
     """Each joint is told of, torque sinks first, and is whole for the next run."""
-    held.release()
+    assert held.release() == 0
     assert held.torque == [0] * 6
     assert held.told[0] == "shoulder_pan (servo 1): freed"
     assert held.told[5] == "gripper (servo 6): had no torque"
@@ -104,6 +112,50 @@ def test_a_silent_bus_points_at_the_power_supply(held: Held) -> None:
     held.line.faults.mute = frozenset(range(1, 7))
     with pytest.raises(RobotFault, match="power supply"):
         held.release()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_signal_in_the_middle_waits_until_the_arm_is_free(
+    held: Held, number: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The arm is lowered to the end, what was done is told, and the signal's number is handed back."""
+    before = signal.getsignal(number)
+    interrupting(held.bus, number, monkeypatch)
+    assert held.release() == number
+    assert held.torque == [0] * 6
+    assert [servo.get(TORQUE_LIMIT) for servo in held.line.servos] == [1000] * 5 + [500]
+    assert held.told[0] == f"{number.name} came while the arm sank, which was finished first"
+    assert held.told[1] == "shoulder_pan (servo 1): freed"
+    assert signal.getsignal(number) == before
+
+
+def test_a_terminal_that_was_closed_in_the_middle_keeps_no_arm(
+    held: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who hangs up can be told nothing; the arm is free, and the end is the signal's."""
+
+    def tell(text: str) -> None:
+        raise OSError(5, "Input/output error")
+
+    interrupting(held.bus, signal.SIGHUP, monkeypatch)
+    assert verb.release(held.bus, held.clock, "blue", tell, None) == signal.SIGHUP
+    assert held.torque == [0] * 6
+
+
+def test_the_verb_ends_with_the_signals_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a SIGTERM in the middle the exit code is 143, and the arm on its port is free."""
+    with FeetechBus.so101() as bus:
+        for servo in bus.line.servos:
+            servo.write(TORQUE_ENABLE.address, b"\x01")
+        sink = so101_torque.lower
+
+        def interrupted(bus: ServoBus, clock: Clock, servos: Collection[int]) -> None:
+            signal.raise_signal(signal.SIGTERM)
+            sink(bus, clock, servos)
+
+        monkeypatch.setattr(so101_torque, "lower", interrupted)
+        assert main(["release", f"--robot.port={bus.port}", "--yes"]) == 128 + signal.SIGTERM
+        assert [each["torque"] for each in bus.state().values()] == [0] * 6
 
 
 def test_the_verb_frees_an_arm_on_its_port(capsys: pytest.CaptureFixture[str]) -> None:

@@ -175,6 +175,13 @@ def test_an_end_whose_words_were_held_up_keeps_its_code(
     assert (ended.exit_code, ended.reason) == (exit_code, reason)
 
 
+@pytest.mark.parametrize("sentence", [launch._STUCK, launch._unheard(-9, held_up=False).detail])
+def test_a_control_process_that_is_gone_says_what_became_of_the_arm(sentence: str) -> None:
+    """Whoever lost it is told that the arm may hold itself still, and what frees it."""
+    assert "an arm with torque still holds itself" in sentence
+    assert "`segue release`" in sentence
+
+
 @pytest.mark.e2e
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT, signal.SIGTERM])
 def test_a_signal_during_the_last_dial_ends_the_run_before_it_begins(

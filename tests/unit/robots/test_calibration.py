@@ -153,7 +153,8 @@ def test_what_is_saved_is_loaded(
     found: tuple[MotorCalibration, ...], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """Every arm with six servos comes back from its file as it was, joints in their order."""
-    arm = {name: replace(each, id=k) for k, (name, each) in enumerate(zip(JOINT_IDS, found, strict=True))}
+    named = zip(JOINT_IDS.items(), found, strict=True)
+    arm = {name: replace(each, id=servo) for (name, servo), each in named}
     path = tmp_path_factory.getbasetemp() / "round_trip.json"
     save_calibration(path, arm)
     assert list(load_calibration(path).items()) == list(arm.items())
@@ -207,7 +208,8 @@ def written(path: Path, change: Mapping[str, Any]) -> Path:
         ({"drive_mode": True}, "drive_mode=True; expected a whole number from 0 to 1"),
         ({"drive_mode": 2}, "drive_mode=2; expected a whole number from 0 to 1"),
         ({"id": 253}, "id=253; expected a whole number from 0 to 252"),
-        ({"id": 5}, "id=5, which wrist_roll has, too"),
+        ({"id": 5}, "id=5; expected 6, which this joint's servo has on each arm"),
+        ({"id": 16}, "id=16; expected 6, which this joint's servo has on each arm"),
         ({"range_max": None}, "range_max is missing; expected are id, drive_mode, homing_offset"),
         ({"colour": "red"}, "'colour' is unknown; expected are id, drive_mode, homing_offset"),
     ],
@@ -220,6 +222,16 @@ def test_a_joint_that_no_arm_has_is_refused(tmp_path: Path, change: dict[str, An
     assert caught.value.exit_code == 78
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 400
+
+
+def test_two_joints_that_are_exchanged_ids_included_are_refused(tmp_path: Path) -> None:
+    """A file whose joints have each other's servo would drive the wrong one."""
+    path = tmp_path / "arm.json"
+    exchanged = {"shoulder_lift": ARM["elbow_flex"], "elbow_flex": ARM["shoulder_lift"]}
+    save_calibration(path, {**ARM, **exchanged})
+    with pytest.raises(ConfigError, match=r"arm\.json: shoulder_lift: id=3; expected 2") as caught:
+        load_calibration(path)
+    assert caught.value.exit_code == 78
 
 
 @pytest.mark.parametrize(
@@ -324,3 +336,22 @@ def test_an_id_that_is_no_file_name_is_refused(name: str) -> None:
     """An id never leads out of the folder of calibrations."""
     with pytest.raises(ConfigError, match=r"robot\.id: .*cannot name a calibration file"):
         calibration_places("so101_follower", name, None, {})
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "é" * 101])
+def test_an_id_too_long_for_a_file_is_refused(tmp_path: Path, name: str) -> None:
+    """It ends with one short sentence, whether a file is looked for or is to be made."""
+    for look in (find_calibration, calibration_places):
+        with pytest.raises(ConfigError, match=r"robot\.id: .* is too long .* at most 200 bytes") as caught:
+            look("so101_follower", name, tmp_path, {})
+        assert len(str(caught.value)) < 200
+
+
+def test_a_folder_that_cannot_be_looked_at_is_named(tmp_path: Path) -> None:
+    """Whatever the system says against looking is a sentence of the configuration, and no bug."""
+    folder = tmp_path / ("x" * 300)
+    with pytest.raises(ConfigError, match=r"xxx/arm\.json: cannot be looked at: File name too long"):
+        find_calibration("so101_follower", "arm", folder, {})
+    save_calibration(tmp_path / "arm.json", ARM)
+    told = differing_copy(tmp_path / "arm.json", (tmp_path / "arm.json", folder / "arm.json"))
+    assert "cannot be looked at" in str(told)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from segue.errors import RobotFault
+from segue.errors import ConfigError, RobotFault
 from segue.robots import so101_setup, sts3215
 from segue.robots.calibration import JOINT_IDS
 from segue.robots.feetech import ServoBus
-from segue.robots.sts3215 import REGISTERS, TORQUE_LIMIT
+from segue.robots.sts3215 import REGISTERS
 from segue.testing.clock import VirtualClock
 from segue.testing.direct_port import DirectPort
-from segue.testing.servo_arm import so101_servos
+from segue.testing.servo_arm import default_calibration, so101_servos
 from segue.testing.servo_line import ServoLine
 
 WANTED = {
@@ -56,14 +56,6 @@ def test_the_second_time_nothing_is_written() -> None:
     assert list(line.writes) == []
 
 
-def test_a_limit_of_torque_that_was_left_low_is_given_back() -> None:
-    """An arm whose release was cut off in the middle has its whole torque again."""
-    line = ServoLine(so101_servos())
-    line.servo("elbow_flex").set(TORQUE_LIMIT, 120)
-    so101_setup.configure(bus_to(line), JOINT_IDS, holds=False)
-    assert [servo.get(TORQUE_LIMIT) for servo in line.servos] == [1000] * 5 + [500]
-
-
 def test_under_torque_a_setting_in_eeprom_is_refused_and_nothing_is_written() -> None:
     """The joint and the setting are named, with what to do first."""
     line = ServoLine(so101_servos())
@@ -71,3 +63,68 @@ def test_under_torque_a_setting_in_eeprom_is_refused_and_nothing_is_written() ->
     with pytest.raises(RobotFault, match=r"elbow_flex Operating_Mode.*`segue release` first"):
         so101_setup.configure(bus_to(line), JOINT_IDS, holds=True)
     assert list(line.writes) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("Max_Torque_Limit", 0, "Max_Torque_Limit is 0, expected 200 to 1000; .* the factory's 1000 "),
+        ("Max_Torque_Limit", 199, "Max_Torque_Limit is 199, expected 200 to 1000"),
+        ("Overload_Torque", 101, "Overload_Torque is 101, expected 0 to 100; .* the factory's 80 "),
+        ("Max_Temperature_Limit", 86, "Max_Temperature_Limit is 86, expected 0 to 85; .* the factory's 70 "),
+    ],
+)
+@pytest.mark.parametrize("holds", [False, True])
+def test_a_servo_that_cannot_hold_or_protect_itself_is_refused(
+    name: str, value: int, says: str, holds: bool
+) -> None:
+    """Joint, register, value and the factory's value are named, and nothing is written."""
+    line = ServoLine(so101_servos())
+    line.servo("elbow_flex").set(REGISTERS[name], value)
+    line.servo("wrist_flex").set(sts3215.P_GAIN, 99)
+    with pytest.raises(RobotFault, match=rf"elbow_flex \(servo 3\): {says}"):
+        so101_setup.configure(bus_to(line), JOINT_IDS, holds)
+    assert list(line.writes) == []
+
+
+def test_a_servo_at_the_edge_of_what_is_sound_is_taken() -> None:
+    """The least torque, the highest overload and the highest temperature are still good."""
+    line = ServoLine(so101_servos())
+    edges = {sts3215.MAX_TORQUE: 200, sts3215.OVERLOAD_TORQUE: 100, sts3215.MAX_TEMPERATURE: 85}
+    for register, value in edges.items():
+        line.servo("elbow_flex").set(register, value)
+    so101_setup.configure(bus_to(line), JOINT_IDS, holds=False)
+    assert {each: line.servo("elbow_flex").get(each) for each in edges} == edges
+
+
+def test_a_gripper_with_what_lerobot_sets_anyway_is_mended() -> None:
+    """Of the gripper torque and overload are brought to LeRobot's; its temperature is nobody's to set."""
+    line = ServoLine(so101_servos())
+    gripper = line.servo("gripper")
+    gripper.set(sts3215.MAX_TORQUE, 0)
+    gripper.set(sts3215.OVERLOAD_TORQUE, 255)
+    so101_setup.configure(bus_to(line), JOINT_IDS, holds=False)
+    assert (gripper.get(sts3215.MAX_TORQUE), gripper.get(sts3215.OVERLOAD_TORQUE)) == (500, 25)
+    gripper.set(sts3215.MAX_TEMPERATURE, 100)
+    with pytest.raises(RobotFault, match=r"gripper \(servo 6\): Max_Temperature_Limit is 100"):
+        so101_setup.configure(bus_to(line), JOINT_IDS, holds=False)
+
+
+@pytest.mark.parametrize(
+    ("torque", "says"),
+    [
+        (0, "; move it inside by hand, or run `segue calibrate`"),
+        (1, "; it holds itself: support the arm and run `segue release` first, then move it inside by hand"),
+    ],
+)
+def test_what_to_do_about_a_pose_depends_on_whether_it_is_held(torque: int, says: str) -> None:
+    """A joint under torque cannot be moved by hand, so it is to be freed first."""
+    calibration = default_calibration()
+    line = ServoLine(so101_servos())
+    elbow = line.servo("elbow_flex")
+    elbow.shaft.push(calibration["elbow_flex"].range_min - 100 - elbow.present())
+    elbow.write(sts3215.TORQUE_ENABLE.address, bytes([torque]))
+    with pytest.raises(ConfigError) as caught:
+        so101_setup.check_pose(bus_to(line), calibration, "blue.json")
+    assert "elbow_flex (servo 3) is at" in str(caught.value)
+    assert says in str(caught.value)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import signal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import pytest
 
 from segue.robots.calibration import JOINT_IDS, Calibration
 from segue.robots.feetech import ServoBus
+from segue.robots.sts3215 import TORQUE_LIMIT, Register
 from segue.testing import VirtualClock
 from segue.testing.direct_port import DirectPort
 from segue.testing.servo_arm import so101_servos
@@ -84,3 +88,15 @@ def from_stop_to_stop(
                 push(joint, part if away > 0 else -part)
                 yield False
     yield True
+
+
+def interrupting(bus: ServoBus, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets this process get a signal when a tenth of the torque is left to an arm that sinks."""
+    sync_write = bus.sync_write
+
+    def sent(register: Register, values: Mapping[int, int]) -> None:
+        sync_write(register, values)
+        if register == TORQUE_LIMIT and set(values.values()) <= set(range(60, 110)):
+            signal.raise_signal(number)
+
+    monkeypatch.setattr(bus, "sync_write", sent)

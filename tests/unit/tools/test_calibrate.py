@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -11,8 +12,9 @@ from segue.errors import RobotFault
 from segue.robots import sts3215
 from segue.robots.calibration import JOINT_IDS, MotorCalibration
 from segue.robots.calibration_registers import read_registers
+from segue.robots.so101_torque import LOWERING_NS
 from segue.tools.calibrate import MIDDLE, calibrated, write_calibration
-from tests.unit.tools.arm_by_hand import WAYS, Arm, Script, from_stop_to_stop
+from tests.unit.tools.arm_by_hand import WAYS, Arm, Script, from_stop_to_stop, interrupting
 
 EEPROM = range(5, 40)
 
@@ -95,11 +97,40 @@ def test_an_arm_that_holds_itself_is_let_go_only_when_somebody_supports_it() -> 
     assert arm.line.servo(2).torque
     assert not any("broken off" in text for text in person.said)  # nothing had been begun
     arm.line.writes.clear()
-    with calibrated(arm.bus, Script(arm, hands(arm))):
+    with calibrated(arm.bus, Script(arm, hands(arm)), arm.clock):
         pass
-    torque = [write.value for write in arm.line.writes if write.register == "Torque_Enable"]
-    assert torque == [0] * 6
+    torque = [(each.servo, each.value) for each in arm.line.writes if each.register == "Torque_Enable"]
+    assert torque == [(2, 0)]
     assert not any(write.register == "Goal_Position" for write in arm.line.writes)
+
+
+def test_an_arm_that_holds_itself_sinks_and_does_not_fall() -> None:
+    """Its torque goes down in steps, of all servos at once, and is whole again when it is off."""
+    arm = Arm()
+    for servo in (2, 3):
+        arm.bus.write(servo, sts3215.TORQUE_ENABLE, 1)
+    began_ns = arm.clock.now_ns()
+    person = Script(arm, hands(arm), {"1 of 2": KeyboardInterrupt()})
+    with pytest.raises(KeyboardInterrupt), calibrated(arm.bus, person, arm.clock):
+        pass
+    assert arm.clock.now_ns() - began_ns >= LOWERING_NS
+    limits = [each.value for each in arm.line.writes if (each.servo, each.register) == (3, "Torque_Limit")]
+    assert len(set(limits)) > 10
+    assert [each.get(sts3215.TORQUE_LIMIT) for each in arm.line.servos] == [1000] * 5 + [500]
+    assert [each.torque for each in arm.line.servos] == [False] * 6
+
+
+def test_a_signal_in_the_middle_of_sinking_breaks_off_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody is left with an arm that holds itself with next to no strength."""
+    arm = Arm()
+    arm.bus.write(2, sts3215.TORQUE_ENABLE, 1)
+    interrupting(arm.bus, signal.SIGINT, monkeypatch)
+    person = Script(arm, hands(arm))
+    with pytest.raises(KeyboardInterrupt), calibrated(arm.bus, person, arm.clock):
+        pass
+    assert not arm.line.servo(2).torque
+    assert arm.line.servo(2).get(sts3215.TORQUE_LIMIT) == 1000
+    assert not any("Step 1" in text for text in person.said)
 
 
 def test_a_calibrated_arm_is_in_position_mode() -> None:
