@@ -27,7 +27,7 @@ _WORDS: Mapping[str, str] = {
     ExitReason.OTHER_POLICY: "{server} changed its policy; ended",
     ExitReason.REFUSED: "{server} turned this robot away",
     "bug": "a bug, please report it; ended",
-    "crashed": "the control process died, and the arm is left as it was last told",
+    "crashed": "ended by the death of the control process",
     "stuck": "the control process did not end",
     "unrecorded": "ended, but the records are held up by a disk or a pipe",
     ExitReason.BAD_CHUNKS: "too many chunks in a row from {server} were rejected; ended",

@@ -206,9 +206,10 @@ def find_calibration(robot_type: str, robot_id: str, folder: Path | None, enviro
     for path in places:
         if _is_there(path):
             return path
+    where = "" if folder is None else f" --robot.calibration_dir={folder}"
     raise ConfigError(
         f"no calibration file for robot.id={robot_id}; looked for {', '.join(map(str, places))}; "
-        f"`segue calibrate --robot.type={robot_type} --robot.id={robot_id} --robot.port=…` makes one"
+        f"`segue calibrate --robot.type={robot_type} --robot.id={robot_id} --robot.port=…{where}` makes one"
     )
 
 

@@ -42,8 +42,9 @@ SILENCE_LIMIT_NS = 200 * NS_PER_MS
 # answer fit into 6.5 ms.
 _QUESTION_SHARE = 0.65
 # Under gravity a servo stops some degrees short of its goal.
-_FEW_TICKS = 3
 _AT_REST_COUNTS = round(6 / DEG_PER_COUNT)
+# Fewer ticks without an answer are not worth a word.
+_FEW_TICKS = 3
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ _WELL = 3
 _MOST = 20
 # A little more than a motor without a load, and what a late look or play in the gears may add.
 _FASTEST_COUNTS_S = 400 / 360 * COUNTS_PER_TURN
-_PLAY_COUNTS = 15 / 360 * COUNTS_PER_TURN
+PLAY_COUNTS = 15 / 360 * COUNTS_PER_TURN
 
 
 class Pose:
@@ -66,7 +66,7 @@ class Pose:
             return {}
         answers = bus.sync_read(self.servos, BLOCK, BLOCK_BYTES + surplus, deadline_ns)
         told = {servo: in_block(answer, PRESENT_POSITION) for servo, answer in answers.items()}
-        reach = _PLAY_COUNTS + _FASTEST_COUNTS_S * (now_ns - self.seen_ns) / NS_PER_S
+        reach = PLAY_COUNTS + _FASTEST_COUNTS_S * (now_ns - self.seen_ns) / NS_PER_S
         believed = {s: at for s, at in told.items() if abs(at - self.counts[s]) <= reach}
         self.mute = [servo for servo in self.counts if servo not in believed]
         self._mute_ticks = {s: self._mute_ticks[s] + 1 if s in self.mute else 0 for s in self.counts}

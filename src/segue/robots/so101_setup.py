@@ -90,8 +90,8 @@ def check_calibration(bus: ServoBus, calibration: Calibration, file: str, writes
     if not writes:
         raise ConfigError(
             f"{file}: the servos hold other numbers: {', '.join(differences)}; this file belongs to another "
-            "arm, or the arm was calibrated since; run `segue calibrate` or give "
-            "--robot.write_calibration=true"
+            "arm, or the arm was calibrated since: run `segue calibrate` or, only where you know that the "
+            "file is this arm's, give --robot.write_calibration=true"
         )
     calibration_registers.write_registers(bus, calibration)
 

@@ -59,7 +59,7 @@ def test_a_pose_that_was_read_is_sent_back_to_within_a_count(data: st.DataObject
 
 
 def test_the_ids_are_the_calibrations() -> None:
-    """A file that numbers the servos otherwise is followed."""
+    """Counts go to the servos by the ids of the calibration, which the loader holds against the arm's."""
     moved = {**CALIBRATION, "gripper": MotorCalibration(16, 0, 0, 0, 1000)}
     units = ArmUnits(moved)
     assert list(units.ids.values()) == [1, 2, 3, 4, 5, 16]
