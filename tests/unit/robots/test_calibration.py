@@ -327,7 +327,8 @@ def test_a_folder_given_is_the_only_place(tmp_path: Path) -> None:
         find_calibration("so101_follower", "arm", tmp_path / "mine", environ)
     assert str(caught.value) == (
         f"no calibration file for robot.id=arm; looked for {tmp_path / 'mine' / 'arm.json'}; "
-        "`segue calibrate --robot.type=so101_follower --robot.id=arm --robot.port=…` makes one"
+        "`segue calibrate --robot.type=so101_follower --robot.id=arm --robot.port=… "
+        f"--robot.calibration_dir={tmp_path / 'mine'}` makes one"
     )
 
 
