@@ -10,7 +10,10 @@ opens it anew. Whether the camera behind it is frozen cannot be told from here.
 
 from __future__ import annotations
 
+import contextlib
 import http.client
+import socket
+import threading
 import time
 from urllib.parse import urlsplit
 
@@ -99,8 +102,15 @@ class HttpCamera:
         kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
         connection = self._connection = kind(parts.hostname, parts.port, timeout=self._timeout_s)
         target = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
-        connection.request("GET", target, headers=_ASKING)
-        response = self._response = connection.getresponse()
+        # A header that trickles in, or one interim answer after another, would never time out.
+        hurry = threading.Timer(self._picture_s, _hang_up, (connection,))
+        hurry.daemon = True
+        hurry.start()
+        try:
+            connection.request("GET", target, headers=_ASKING)
+            response = self._response = connection.getresponse()
+        finally:
+            hurry.cancel()
         if response.status != http.client.OK:
             raise RobotFault(f"{self._url} answers with status {response.status}, expected 200")
         return response
@@ -116,3 +126,11 @@ class HttpCamera:
         if time.monotonic() > self._deadline_s:
             raise RobotFault(f"{self._url}: no whole picture within {self._picture_s:g} s")
         return response.read1(count)
+
+
+def _hang_up(connection: http.client.HTTPConnection) -> None:
+    """Ends whatever somebody waits for on `connection`; it is closed by whom it belongs to."""
+    line: socket.socket | None = connection.sock
+    if line is not None:
+        with contextlib.suppress(OSError):
+            line.shutdown(socket.SHUT_RDWR)

@@ -129,6 +129,24 @@ def test_a_picture_that_trickles_in_is_a_fault() -> None:
         camera.close()
 
 
+@pytest.mark.parametrize("line", [b"HTTP/1.1 100 Continue\r\n\r\n", b"H"])
+def test_an_answer_that_never_begins_is_a_fault(line: bytes) -> None:
+    """Interim answers or letters of a header, hold a camera up no longer than a picture may take."""
+
+    def drip(handler: BaseHTTPRequestHandler) -> None:
+        for _ in range(1000):
+            handler.wfile.write(line)
+            time.sleep(0.01)
+
+    with served(drip) as url:
+        camera = HttpCamera(SPEC, url, picture_s=0.3)
+        began = time.monotonic()
+        with pytest.raises(RobotFault):
+            camera.open()
+        camera.close()
+    assert time.monotonic() - began < 5.0
+
+
 def test_a_picture_without_end_is_a_fault_before_it_fills_the_memory() -> None:
     """An endless picture is given up at the largest size that a picture may have."""
 
