@@ -95,7 +95,7 @@ def _without_action(folder: RunFolder) -> str:
         return ""
     summary = read_summary(folder)
     kinds = ("waiting", "starved", "held")
-    return "ticks without an action: " + ", ".join(f"{summary[f'{kind}_ticks']} {kind}" for kind in kinds)
+    return "without an action: " + ", ".join(f"{summary[f'{kind}_ticks']} {kind}" for kind in kinds)
 
 
 def _dress(figure: Any, axes: Any, traces: Sequence[QueueTrace]) -> None:
