@@ -140,8 +140,9 @@ def exit_early(patch: pytest.MonkeyPatch) -> None:
     due = ChunkExecutor._due
 
     def sooner(self: ChunkExecutor, now_ns: int) -> Any:
-        lost = self.troubles.lost_since_ns
-        shifted = replace(self.troubles, lost_since_ns=None if lost is None else lost - 8_000_000_000)
+        lost = self.troubles.link.lost_since_ns
+        earlier = replace(self.troubles.link, lost_since_ns=None if lost is None else lost - 8_000_000_000)
+        shifted = replace(self.troubles, link=earlier)
         kept, self.troubles = self.troubles, shifted
         try:
             return due(self, now_ns)

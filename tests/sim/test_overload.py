@@ -10,7 +10,7 @@ from segue.policies.registry import load_policy
 from segue.server.session import REQUESTS, SessionLimits
 from segue.testing.robots import FakeRobot
 from segue.testing.simlink import LinkModel
-from segue.testing.simserver import Call, Reply, ServiceTime, SimServer
+from segue.testing.simserver import Call, Method, Reply, ServiceTime, SimServer
 from segue.testing.simulation import SimClient, Simulation, command_log
 from segue.wire.codec import encode_request
 from segue.wire.handshake import encode_handshake
@@ -71,7 +71,7 @@ def _flood(simulation: Simulation, whose: int) -> int:
     server, spec = simulation.server, simulation.clients[whose].robot.spec
     opened = encode_handshake(Handshake("rogue", spec)).SerializeToString()
     # The server numbers its sessions, so that a test knows the id of the last one.
-    simulation.at(900 * MS, lambda: server.arrive(whose, Call(-1, 0, opened), 900 * MS))
+    simulation.at(900 * MS, lambda: server.arrive(whose, Call(-1, 0, opened, Method.OPEN), 900 * MS))
     context = RequestContext(
         "rogue", f"session-{whose + 2}", server.policy.spec.spec_hash(), "", Guidance(), 0, 1
     )

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from segue.core.link import LinkState
+from segue.core.link.states import LinkState
 from segue.core.specs import ActionSpec, Kind, RobotSpec
 from segue.core.types import Strategy
 from segue.core.watchdog import SafetyLevel

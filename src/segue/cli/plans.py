@@ -17,8 +17,8 @@ from segue.config.robot import SimSo101Config
 from segue.config.run import RunConfig
 from segue.config.run import SafetyConfig as SafetySeconds
 from segue.config.serve import ServeConfig
+from segue.core.link.slowlink import SlowLinkRule
 from segue.core.schedule import RequestRule
-from segue.core.slowlink import SlowLinkRule
 from segue.core.types import Guidance, Jacobian, RtcMode, Schedule, Strategy
 from segue.core.watchdog import OnLinkLoss, SafetyConfig
 from segue.server.security import SecurityFiles, ServerSecurity

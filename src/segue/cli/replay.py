@@ -70,8 +70,8 @@ class LastStep:
 
     def reached(self) -> None:
         """Asks for the end; is called again should nobody have listened."""
-        from segue.client.messages import Stop
         from segue.core.facts import ExitReason
+        from segue.core.link.reports import Stop
 
         desk = self._desk
         if desk is not None:

@@ -17,6 +17,10 @@ from segue.core.facts import ExitReason
 _SIGNALLED = 128
 _WORDS: Mapping[str, str] = {
     ExitReason.LINK_LOST: "no answer from {server} for {offline:g} s; ended",
+    ExitReason.NO_ANSWER: "ended without an answer from {server}",
+    ExitReason.OVERLOADED: "{server} has no room; ended",
+    ExitReason.POLICY_FAILED: "the policy of {server} fails; ended",
+    ExitReason.PROTOCOL: "{server} answers what cannot be read; ended",
     ExitReason.CAMERA: "no pictures for {blind:g} s; ended",
     ExitReason.ROBOT: "the robot failed",
     # What the control process raised before it began to tick.

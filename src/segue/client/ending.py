@@ -28,6 +28,10 @@ EXIT_CODES: Mapping[ExitReason, int] = MappingProxyType(
         ExitReason.OTHER_POLICY: 76,
         ExitReason.REFUSED: 76,
         ExitReason.BAD_CHUNKS: 80,
+        ExitReason.NO_ANSWER: 69,
+        ExitReason.OVERLOADED: 75,
+        ExitReason.POLICY_FAILED: 70,
+        ExitReason.PROTOCOL: 76,
         ExitReason.DANGER: 80,
     }
 )

@@ -11,28 +11,28 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from types import TracebackType
 
 from segue.cameras.base import Camera
 from segue.cameras.latest import LatestFrame, WatchPlan
-from segue.client.channel import Session
-from segue.client.dialer import Dialer, DialFailed
 from segue.client.diary import Diary
 from segue.client.ending import StopSwitch
-from segue.client.link import Link, LinkParts
+from segue.client.link import GaveUp, Link
 from segue.client.mailbox import Mailbox, mailbox_pair
 from segue.client.messages import Ended
 from segue.client.pictures import Pictures
-from segue.client.plan import ControlPlan, RunPlan, advice, settle
+from segue.client.plan import ControlPlan, RunPlan, advice, check_window, settle
 from segue.client.pulse import Pulse, PulseWatch, silent_after_ns
 from segue.client.recorder import Recorder, Reporter, RunFiles
 from segue.client.video import VideoLog
 from segue.clock import NS_PER_MS, NS_PER_S, SystemClock
-from segue.core.specs import CameraSpec, RobotSpec
-from segue.errors import ConfigError, LinkLost, LocalProtocolError, SegueError
+from segue.core.facts import ExitReason
+from segue.core.link.heard import Heard, ends_as
+from segue.core.specs import CameraSpec, PolicySpec, RobotSpec
+from segue.errors import ConfigError, LinkLost, LocalProtocolError, Overloaded, SegueError
 from segue.wire.records import Handshake
 
 log = logging.getLogger(__name__)
@@ -64,14 +64,14 @@ class LinkSide:
         self._reporter = reporter
         self._clock = SystemClock()
         self._cameras = {camera.spec.name: self._watched(camera) for camera in cameras}
-        self._dialer: Dialer | None = None
+        self._link: Link | None = None
         self._recorder: Recorder | None = None
         self._diary, self._diary_end = mailbox_pair()
         self._threads: _Threads | None = None
         _check_recorded(plan.output.record_camera, list(self._cameras))
 
     def __repr__(self) -> str:
-        return f"<LinkSide {self._dialer!r} cameras={list(self._cameras)}>"
+        return f"<LinkSide {self._link!r} cameras={list(self._cameras)}>"
 
     def __enter__(self) -> LinkSide:
         for camera in self._cameras.values():
@@ -82,8 +82,8 @@ class LinkSide:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.finish()
-        if self._dialer is not None:
-            self._dialer.close()
+        if self._link is not None:
+            self._link.close()
         for camera in self._cameras.values():
             camera.stop()
         self._diary_end.close()
@@ -92,7 +92,8 @@ class LinkSide:
     @property
     def refusal(self) -> SegueError | None:
         """Why the server turned us away in mid-run; None when it did not."""
-        return self._threads.link.refusal if self._threads is not None else None
+        refusal = self._link.refusal if self._link is not None else None
+        return refusal if isinstance(refusal, SegueError) else None
 
     @property
     def failure(self) -> Exception | None:
@@ -129,11 +130,12 @@ class LinkSide:
             guidance=context.guidance,
             chunk_length=self._plan.execution.rule.horizon,
         )
-        self._dialer = Dialer(link, handshake, self._clock)
-        session = self._dial(self._dialer, stop)
-        if session is None:
+        limit_ns = self._plan.execution.safety.offline_limit_ns
+        offer = partial(_offer, handshake)
+        self._link = Link(link, offered, offer, self._clock, limit_ns)
+        policy = self._dial(self._link, stop)
+        if policy is None:
             return None
-        policy = session.welcome.policy
         settled = settle(self._plan, policy, cameras)
         for sentence in advice(settled, policy):
             self._reporter.say(sentence)
@@ -155,19 +157,19 @@ class LinkSide:
             pulse: of the control loop.
             settled: what the control loop was told.
         """
-        dialer, plan = self._dialer, self._plan.link
-        if dialer is None or dialer.session is None:
+        link, plan = self._link, self._plan.link
+        if link is None or link.machine.session is None:
             raise LocalProtocolError("serve before open")
-        sizes = dialer.session.welcome.policy.geometries if plan.pictures.client_resize else {}
+        sizes = link.machine.session.policy.geometries if plan.pictures.client_resize else {}
         pictures = Pictures(self._cameras, plan.pictures.encoding, plan.pictures.quality, sizes)
         diary = Diary(self._diary, self._plan.context.robot_id, "link")
-        parts = LinkParts(mailbox, dialer, pictures, diary, self._clock, plan.backoff, plan.slow_link)
         limit_ns = silent_after_ns(settled.execution.control_hz)
         # A diary of its own: its lines are counted on the watch's thread.
         tell = partial(self._tell_pulse, Diary(self._diary, self._plan.context.robot_id, "pulse"))
         watch = PulseWatch(pulse, limit_ns, self._clock, tell)
         cameras = list(self._cameras.values())
-        self._threads = _Threads(Link(parts), dialer.session, cameras, self._video(), watch)
+        work = partial(link.run, mailbox, pictures, diary)
+        self._threads = _Threads(link, work, cameras, self._video(), watch)
         self._threads.start()
 
     def say(self, text: str) -> None:
@@ -187,8 +189,8 @@ class LinkSide:
     def facts(self) -> dict[str, object]:
         """Returns what this side adds to the summary: who was asked, and how."""
         execution = self._plan.execution
-        session = self._dialer.session if self._dialer else None
-        policy = session.welcome.policy if session else None
+        session = self._link.machine.session if self._link else None
+        policy = session.policy if session else None
         return {
             "strategy": execution.rule.strategy.value,
             "aggregate": execution.aggregate,
@@ -200,19 +202,22 @@ class LinkSide:
             "records_failed": self.files.failures,
         }
 
-    def _dial(self, dialer: Dialer, stop: StopSwitch) -> Session | None:
-        began_ns, limit_ns = self._clock.now_ns(), self._plan.execution.safety.offline_limit_ns
-        while not stop.asked:
-            try:
-                return dialer.dial()
-            except DialFailed as error:
-                if dialer.failures == 1:
-                    self._reporter.say(f"waiting for a server: {error}")
-                if self._clock.now_ns() - began_ns >= limit_ns:
-                    limit_s = limit_ns / NS_PER_S
-                    raise LinkLost(f"no server within {limit_s:g} s: {error}; {_WHERE_TO_LOOK}") from None
-            self._clock.sleep_until(dialer.due_ns)
-        return None
+    def _dial(self, link: Link, stop: StopSwitch) -> PolicySpec | None:
+        """Returns the policy of the first session, or None when stopped.
+
+        Raises:
+            SegueError: refused, or the offline limit passed without a session.
+        """
+        address = self._plan.link.server_address
+
+        def waits(heard: Heard) -> None:
+            self._reporter.say(f"waiting for a server: {address}: {heard}")
+
+        try:
+            session = link.open(lambda: bool(stop.asked), waits)
+        except GaveUp as end:
+            raise _gave_up(address, end.heard, self._plan.execution.safety.offline_limit_ns) from None
+        return session.policy if session is not None else None
 
     def _tell_pulse(self, diary: Diary, silence_ns: int, again: bool) -> None:
         """Says that the control loop fell silent, or ticks again; runs on the watch's thread."""
@@ -246,14 +251,14 @@ class _Threads:
     def __init__(
         self,
         link: Link,
-        session: Session,
+        work: Callable[[], None],
         cameras: Sequence[LatestFrame],
         video: VideoLog | None,
         watch: PulseWatch,
     ) -> None:
         self.link = link
         self.failure: Exception | None = None
-        self._session = session
+        self._work = work
         self._cameras = cameras
         self._video = video
         self._watch = watch
@@ -292,7 +297,27 @@ class _Threads:
             failed = any(camera.fault() is not None for camera in self._cameras)
             if waited_s >= _FIRST_PICTURE_S or (failed and waited_s >= _FIRST_FAULT_S):
                 break
-        self.link.run(self._session)
+        self._work()
+
+
+def _offer(handshake: Handshake, policies: Sequence[PolicySpec]) -> Handshake:
+    """Returns what to say to a server with those policies.
+
+    Raises:
+        ConfigError: the guidance wished for does not fit the policy. Said here, by its key: the
+            server's refusal would read like a bug of this side.
+    """
+    for policy in policies:
+        if handshake.policy in ("", policy.name):
+            check_window(handshake.guidance, policy)
+            break
+    return handshake
+
+
+def _gave_up(address: str, heard: Heard, limit_ns: int) -> SegueError:
+    """Returns the error of a run for which no session was opened in time."""
+    kind = Overloaded if ends_as(heard) == ExitReason.OVERLOADED else LinkLost
+    return kind(f"no server within {limit_ns / NS_PER_S:g} s: {address}: {heard}; {_WHERE_TO_LOOK}")
 
 
 def _check_recorded(name: str | None, cameras: Sequence[str]) -> None:

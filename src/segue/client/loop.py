@@ -9,50 +9,33 @@ carries things in and out, and knows no process, signal or network.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-import numpy as np
-from google.protobuf.message import DecodeError
-
 from segue.client.commandlog import CommandLog
 from segue.client.diary import Diary, event_line
+from segue.client.driver import Driver
 from segue.client.ending import Ending, StopSwitch
 from segue.client.episodes import Episodes, Order, Wish
 from segue.client.mailbox import Mailbox
 from segue.client.messages import (
     WAITING,
-    Answer,
-    Ask,
-    CameraFailed,
-    CameraWorks,
-    Closed,
-    Failed,
     Mark,
     Message,
-    Opened,
     Status,
-    Stop,
     Task,
 )
 from segue.client.pacing import Pacer, Turn
 from segue.client.plan import ControlPlan
 from segue.client.pulse import Pulse
-from segue.client.stats import Exchange, RunStats
+from segue.client.stats import RunStats
 from segue.clock import NS_PER_MS, NS_PER_S, Clock
 from segue.core.executor import ChunkExecutor
-from segue.core.facts import ChunkTaken, ExitReason, RequestMissed, SessionOpened, Tick
-from segue.core.specs import Kind, RobotSpec
-from segue.core.types import ChunkRequest, FloatArray, Observation
+from segue.core.facts import ChunkTaken, ExitReason, RequestMissed, Tick
 from segue.core.watchdog import Cause, SafetyLevel
-from segue.errors import ConfigError, LocalProtocolError, RemoteProtocolError, RobotFault, SafetyLatch
-from segue.robots.base import Robot, RobotState
-from segue.wire import policy_pb2 as pb
-from segue.wire.codec import decode_chunk, encode_request
-
-log = logging.getLogger(__name__)
+from segue.errors import LocalProtocolError
+from segue.robots.base import Robot
 
 T = TypeVar("T")
 
@@ -89,17 +72,13 @@ class Parts:
 
 @dataclass(slots=True)
 class _Latest:
-    """What was seen and heard last.
+    """What was heard last.
 
     Attributes:
-        seen: what the robot said of itself.
-        exchange: an answer's durations, by its number.
         delay_steps: a round trip.
         miss: why a request failed.
     """
 
-    seen: RobotState
-    exchange: tuple[int, Exchange] | None = None
     delay_steps: int | None = None
     miss: str = ""
 
@@ -116,11 +95,10 @@ class ControlLoop:
         robot = parts.robot
         self._parts = parts
         self._plan = plan
-        seen = checked(robot.spec, robot.read(parts.clock.now_ns()))
-        self.executor = ChunkExecutor(plan.executor_config(robot), pose(robot.spec, seen))
+        self.driver = Driver(robot, parts.link, parts.clock, plan.executor_config(robot))
         self.stats = RunStats(robot.spec.action.names, plan.execution.control_hz)
         self._diary = Diary(parts.records, plan.context.robot_id, "control")
-        self._latest = _Latest(seen)
+        self._latest = _Latest()
         self._episodes = Episodes(plan.execution.episodes, plan.context.task)
         log = parts.records if plan.log_commands else None
         self._commands = CommandLog(log, plan.log_header(robot.spec.action))
@@ -129,6 +107,11 @@ class ControlLoop:
 
     def __repr__(self) -> str:
         return f"<ControlLoop {self.executor!r}>"
+
+    @property
+    def executor(self) -> ChunkExecutor:
+        """What decides every tick."""
+        return self.driver.executor
 
     def note_scheduling(self, refusal: str | None) -> None:
         """Writes down whether the ticks are real-time; `refusal` says why not."""
@@ -166,7 +149,7 @@ class ControlLoop:
             part = getattr(self._parts.robot, name, default)
             found: T = part() if callable(part) else part
         except Exception as error:
-            self._latch(error)
+            self.driver.latch(error)
             return default
         return found
 
@@ -178,15 +161,13 @@ class ControlLoop:
         if stop.asked >= 2:
             return ExitReason.SIGNALLED  # the arm holds what it was last told
         clock, began_ns = self._parts.clock, self._parts.clock.now_ns()
-        observation = self._look(now_ns)
+        observation = self.driver.look(now_ns)
         spent_ns = clock.now_ns() - began_ns
         self._read_mail(now_ns)
         self._obey(now_ns)
-        tick = self.executor.tick(now_ns, observation)
-        if tick.request is not None:
-            self._ask(tick.request)
+        tick = self.driver.decide(now_ns, observation, replace(self._plan.context, task=self._episodes.task))
         began_ns = clock.now_ns()
-        self._move(tick.action, now_ns)
+        self.driver.move(tick.action, now_ns)
         self._parts.pulse.beat(clock.now_ns())
         self.stats.add_robot(spent_ns + clock.now_ns() - began_ns)
         self._note(tick, now_ns)
@@ -194,30 +175,8 @@ class ControlLoop:
             self.executor.stop(ExitReason.LINK_LOST)  # nobody is left who could dial
         return tick.exit
 
-    def _look(self, now_ns: int) -> Observation:
-        captured_ns = self._parts.clock.now_ns()
-        try:
-            self._latest.seen = checked(self._parts.robot.spec, self._parts.robot.read(now_ns))
-        except Exception as error:
-            self._latch(error)
-        seen = self._latest.seen
-        stamp_ns = captured_ns if seen.captured_ns is None else min(seen.captured_ns, captured_ns)
-        return Observation(self.executor.step, stamp_ns, seen.state, seen.environment)
-
-    def _latch(self, error: Exception) -> None:
-        """Latches what a driver raised: whatever it is, the arm is to be held and not dropped."""
-        match error:
-            case SafetyLatch():
-                self.executor.robot_in_danger(str(error))
-            case RobotFault():
-                self.executor.robot_failed(str(error))
-            case _:
-                if self.executor.troubles.latched is None:  # a traceback each tick would say no more
-                    log.error("the robot's driver failed", exc_info=error)
-                self.executor.robot_failed(f"{type(error).__name__}: {error}")
-
     def _read_mail(self, now_ns: int) -> None:
-        for message in self._parts.link.drain():
+        for message in self.driver.take_mail(now_ns):
             self._take(message, now_ns)
         if self._parts.link.closed and not self._alone:
             self._alone = True
@@ -225,44 +184,13 @@ class ControlLoop:
             self.executor.link_process_gone(now_ns)
 
     def _take(self, message: Message, now_ns: int) -> None:
-        executor = self.executor
         match message:
-            case Answer():
-                self._receive(message, now_ns)
-            case Opened():
-                shake = SessionOpened(message.round_trip_ns, message.warm_inference_ns, message.policy_hash)
-                executor.link_opened(shake)
-            case Closed():
-                executor.link_closed(now_ns, message.cause)
-            case Failed():
-                executor.request_failed(now_ns, message.number, message.cause)
-            case CameraFailed():
-                executor.camera_failed(now_ns, message.what)
-            case CameraWorks():
-                executor.camera_works(now_ns)
-            case Stop():
-                executor.stop(ExitReason(message.reason))
             case Mark():
                 self._carry_out(self._episodes.wish(Wish(message.wish), now_ns))
             case Task():
                 self._change_task(message.text, now_ns)
             case _:
                 raise LocalProtocolError(f"the link sent {message!r}")
-
-    def _receive(self, answer: Answer, now_ns: int) -> None:
-        try:
-            chunk, timings = decode_chunk(pb.InferReply.FromString(answer.body))
-        except (RemoteProtocolError, DecodeError) as error:
-            self.executor.request_failed(now_ns, 0, f"unreadable reply: {error}")
-            return
-        exchange = Exchange(
-            inference_ns=timings.inference_ns,
-            network_ns=answer.call_ns - timings.total_ns,
-            overhead_ns=answer.arrived_ns - chunk.captured_ns - timings.inference_ns,
-            observation_bytes=answer.observation_bytes,
-        )
-        self._latest.exchange = (chunk.request_number, exchange)
-        self.executor.receive(chunk)
 
     def _obey(self, now_ns: int) -> None:
         duration = self._plan.execution.duration_ns
@@ -291,19 +219,6 @@ class ControlLoop:
         self.executor.reset()  # nothing that was planned for the old task is executed any more
         self._diary.write("task", now_ns, {"task": text})
         self._diary.say(f"the task from now on: {text}")
-
-    def _ask(self, request: ChunkRequest) -> None:
-        context = self._plan.context
-        # Another seed for each request: with one and the same noise a bad sample would stay bad.
-        context = replace(context, seed=context.seed + request.number, task=self._episodes.task)
-        body = encode_request(request, context).SerializeToString()
-        self._parts.link.put(Ask(request.number, request.deadline_ns, body))
-
-    def _move(self, action: FloatArray, now_ns: int) -> None:
-        try:
-            self.executor.applied(self._parts.robot.write(action, now_ns))
-        except Exception as error:
-            self._latch(error)
 
     def _note(self, tick: Tick, now_ns: int) -> None:
         self.stats.add(tick, now_ns)
@@ -349,7 +264,7 @@ class ControlLoop:
 
     def _count_exchange(self, taken: ChunkTaken) -> dict[str, object]:
         """Counts the exchange behind a merged chunk, and returns its part of the chunk's line."""
-        number, exchange = self._latest.exchange or (0, None)
+        number, exchange = self.driver.exchange or (0, None)
         if exchange is None or number != taken.chunk.request_number:
             return {}
         if taken.delay_steps is not None:
@@ -374,32 +289,3 @@ class ControlLoop:
         summary["records_dropped"] = self._diary.dropped
         summary["parked"] = executor.rested
         return Ending(reason, self._parts.stop.signal, executor.troubles.words(), summary)
-
-
-def checked(spec: RobotSpec, seen: RobotState) -> RobotState:
-    """Returns `seen`, which must be finite: a command that continues from NaN would be NaN for ever.
-
-    Raises:
-        RobotFault: it is not; the joint is named.
-    """
-    finite = np.isfinite(seen.state)
-    if not finite.all():
-        names = [d.name for d, well in zip(spec.observation.state, finite, strict=True) if not well]
-        raise RobotFault(f"the robot reports no number for {', '.join(names)}")
-    return seen
-
-
-def pose(spec: RobotSpec, seen: RobotState) -> FloatArray:
-    """Returns where the robot is as an action, shape (A,): what the first command continues from.
-
-    Raises:
-        ConfigError: a position dimension is not observed under its name and unit. Its first command
-            would be a jump that no speed limit sees.
-    """
-    observed = {(d.name, d.unit): value for d, value in zip(spec.observation.state, seen.state, strict=True)}
-    for dimension in spec.action.dimensions:
-        if dimension.kind is Kind.POSITION and (dimension.name, dimension.unit) not in observed:
-            listed = ", ".join(str(d) for d in spec.observation.state)
-            raise ConfigError(f"robot: action {dimension} is not observed; the state has {listed}")
-    # A velocity or an effort begins at rest; a discrete dimension jumps to its first value anyway.
-    return np.array([float(observed.get((d.name, d.unit), 0.0)) for d in spec.action.dimensions])

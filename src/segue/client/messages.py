@@ -3,8 +3,9 @@
 A message is one byte that names its kind, a JSON object with its small fields,
 and raw bytes (`body`) that are passed on unread: an encoded request, an encoded
 chunk, a line of the record. The requests and chunks inside are the wire's own
-messages, so nothing is packed twice. JSON because it can be read in a trace
-and cannot run code; about 5 microseconds each way.
+messages, so nothing is packed twice, and what the link reports is the core's
+own vocabulary. JSON because it can be read in a trace and cannot run code;
+about 5 microseconds each way.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import json
 import struct
 from dataclasses import dataclass, fields
 from typing import Any, get_args
+
+from segue.core.link.reports import CameraFailed, CameraWorks, Closed, Failed, Opened, Stop
 
 # In place of a level: nothing to execute, and that is as it should be.
 WAITING = "WAITING"
@@ -64,49 +67,6 @@ class Answer:
     arrived_ns: int
     observation_bytes: int
     body: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """Link to control: a session is open."""
-
-    round_trip_ns: int
-    warm_inference_ns: int
-    policy_hash: str
-
-
-@dataclass(frozen=True, slots=True)
-class Closed:
-    """Link to control: the channel is gone."""
-
-    cause: str
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """Link to control: request `number` failed, or a dial did (0)."""
-
-    number: int
-    cause: str
-
-
-@dataclass(frozen=True, slots=True)
-class CameraFailed:
-    """Link to control: no picture can be had."""
-
-    what: str
-
-
-@dataclass(frozen=True, slots=True)
-class CameraWorks:
-    """Link to control: all cameras deliver again."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stop:
-    """Link to control: end in an orderly way, because of `reason` (an `ExitReason`)."""
-
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,11 +23,12 @@ from segue.client.episodes import EpisodePlan
 from segue.client.security import LinkSecurity
 from segue.clock import NS_PER_S
 from segue.core.facts import ExecutorConfig
-from segue.core.link import Backoff
+from segue.core.link.dial import LinkRules
+from segue.core.link.slowlink import SlowLinkRule
+from segue.core.link.states import Backoff
 from segue.core.merge import AGGREGATIONS
 from segue.core.resize import Geometry
 from segue.core.schedule import RequestRule
-from segue.core.slowlink import SlowLinkRule
 from segue.core.specs import ActionSpec, CameraSpec, PolicySpec
 from segue.core.types import Guidance, Strategy
 from segue.core.watchdog import SafetyConfig
@@ -122,6 +123,17 @@ class LinkPlan:
     backoff: Backoff = field(default_factory=Backoff)
     security: LinkSecurity = field(default_factory=LinkSecurity)
     slow_link: SlowLinkRule = field(default_factory=SlowLinkRule)
+
+    def rules(self, offline_limit_ns: int) -> LinkRules:
+        """Returns the numbers of the link's machine; a newcomer gives up after `offline_limit_ns`."""
+        return LinkRules(
+            address=self.server_address,
+            connect_timeout_ns=self.connect_timeout_ns,
+            handshake_timeout_ns=self.handshake_timeout_ns,
+            offline_limit_ns=offline_limit_ns,
+            backoff=self.backoff,
+            slow_link=self.slow_link,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,29 +114,39 @@ class ChunkExecutor:
         session.ready, session.after_handshake = True, True
         session.warm_inference_ns = handshake.warm_inference_ns
         self.forecast.declare(handshake.round_trip_ns, handshake.warm_inference_ns)
+        if self.troubles.paused:  # nothing is asked, so no chunk can come to say that the link is well again
+            self.troubles.link.well()
 
-    def link_closed(self, now_ns: int, cause: str) -> None:
+    def link_closed(self, now_ns: int, cause: str, ends_as: str = "") -> None:
         """Notes that the channel is gone; until it is opened again nothing is asked."""
         self._session.ready = False
-        self.request_failed(now_ns, 0, cause)
+        self.request_failed(now_ns, 0, cause, ends_as)
 
     def link_process_gone(self, now_ns: int) -> None:
         """Notes that the process beside us is dead: lost at once, there is nobody to try again."""
         self._session.ready = False
         cancelled = self._cancel()
-        self.troubles.misses = max(self.troubles.misses, MISSES_UNTIL_LOST)
-        if self.troubles.lost_since_ns is None:
-            self.troubles.lost_since_ns = now_ns
+        self.troubles.link.misses = max(self.troubles.link.misses, MISSES_UNTIL_LOST)
+        if self.troubles.link.lost_since_ns is None:
+            self.troubles.link.lost_since_ns = now_ns
         self._mail.events.append(RequestMissed(cancelled.number if cancelled else 0, "link process gone"))
 
-    def request_failed(self, now_ns: int, number: int, cause: str) -> None:
-        """Notes that request `number` (0: whichever is outstanding) failed; two in a row lose the link."""
+    def request_failed(self, now_ns: int, number: int, cause: str, ends_as: str = "") -> None:
+        """Notes that request `number` (0: whichever is outstanding) failed; two in a row lose the link.
+
+        Args:
+            now_ns: of the present tick.
+            number: of the request.
+            cause: in words.
+            ends_as: the `ExitReason` of a run in which it goes on like this; empty when nothing was said.
+        """
         cancelled = self._cancel(number or None)
         if number and cancelled is None:
             return  # of a request that was given up or answered before
         if number and self.troubles.camera is not None:
             return  # without pictures there was nothing to send, which says nothing about the link
-        self.troubles.overdue += cause == DEADLINE
+        self.troubles.link.failed(cause, ends_as)
+        self.troubles.link.overdue += cause == DEADLINE
         self._miss(now_ns, cancelled.number if cancelled else 0, cause)
 
     def receive(self, chunk: ActionChunk) -> None:
@@ -186,11 +196,16 @@ class ChunkExecutor:
         troubles.paused = False
         self._new_epoch()  # an answer may have come while the arm was at rest
         if self._session.ready:
-            troubles.misses, troubles.lost_since_ns = 0, None
+            troubles.link.well()
 
     def stop(self, reason: ExitReason) -> None:
-        """Asks for an orderly end: no more requests, hold, park, then `Tick.exit`."""
+        """Asks for an orderly end: no more requests, hold, park, then `Tick.exit`.
+
+        DONE is for a run that goes on well when its end comes. One that does not, or that never
+        executed anything, ends for the reason that keeps it from doing so.
+        """
         if self.troubles.stop is None:
+            reason = self._verdict() if reason is ExitReason.DONE else reason
             self.troubles.stop, self._session.ending = CAUSES[reason], reason
 
     # --- the tick -----------------------------------------------------------------------------
@@ -236,7 +251,7 @@ class ChunkExecutor:
         delay_steps = None if cold else self._learn(now_ns - asked.requested_ns)
         self.troubles.bad_chunks = 0
         if session.ready:  # an answer that came just before the link broke says nothing of it now
-            self.troubles.misses, self.troubles.lost_since_ns = 0, None
+            self.troubles.link.well()
         session.after_handshake = False
         used = chunk.robot_actions[: self.config.rule.horizon]
         low, high = self.config.action.array("low"), self.config.action.array("high")
@@ -254,7 +269,7 @@ class ChunkExecutor:
 
     def _learn(self, round_trip_ns: int) -> int:
         """Tells the forecast, and returns the round trip in steps."""
-        self.troubles.overdue = 0
+        self.troubles.link.overdue = 0
         return self.forecast.observe(round_trip_ns)
 
     def _refuse(self, now_ns: int, asked: Outstanding, reason: DropReason) -> None:
@@ -275,7 +290,8 @@ class ChunkExecutor:
     def _expire(self, now_ns: int) -> None:
         missed = self.scheduler.expire(now_ns)
         if missed is not None:
-            self.troubles.overdue += 1
+            self.troubles.link.overdue += 1
+            self.troubles.link.failed(DEADLINE, "")
             self._miss(now_ns, missed.number, DEADLINE)
 
     def _cancel(self, number: int | None = None) -> Outstanding | None:
@@ -286,9 +302,9 @@ class ChunkExecutor:
         return self.scheduler.cancel(number)
 
     def _miss(self, now_ns: int, number: int, cause: str) -> None:
-        self.troubles.misses += 1
-        if self.troubles.misses >= MISSES_UNTIL_LOST and self.troubles.lost_since_ns is None:
-            self.troubles.lost_since_ns = now_ns
+        self.troubles.link.misses += 1
+        if self.troubles.link.misses >= MISSES_UNTIL_LOST and self.troubles.link.lost_since_ns is None:
+            self.troubles.link.lost_since_ns = now_ns
         self._mail.events.append(RequestMissed(number, cause))
 
     def _judge(self, now_ns: int, boundary: bool) -> None:
@@ -332,7 +348,7 @@ class ChunkExecutor:
         return self.config.rule.strategy is Strategy.SYNC or not self._session.fresh_chunk
 
     def _note(self, change: LevelChange, facts: Facts, now_ns: int) -> None:
-        lost = self.troubles.lost_since_ns
+        lost = self.troubles.link.lost_since_ns
         age = facts.next_age_ns if facts.next_age_ns is not None else facts.asked_age_ns
         detect = now_ns - lost if lost is not None else 0
         self._mail.events.append(LevelChanged(change, self.troubles.words(), facts.left, age, detect))
@@ -375,7 +391,9 @@ class ChunkExecutor:
         safety = self.config.safety
         if self._session.after_handshake:
             return safety.first_deadline_ns(self._session.warm_inference_ns)
-        return safety.request_deadline_ns(self.forecast.time_ns, self.age_limit_ns, self.troubles.overdue)
+        return safety.request_deadline_ns(
+            self.forecast.time_ns, self.age_limit_ns, self.troubles.link.overdue
+        )
 
     def _begin(self) -> PlannedAction | None:
         if self.watchdog.level >= SafetyLevel.HOLD or not len(self.queue):
@@ -403,13 +421,30 @@ class ChunkExecutor:
             self.stop(due)
         return self._session.ending if self.rested else None
 
+    def _verdict(self) -> ExitReason:
+        troubles = self.troubles
+        if self.queue.counts.executed and (troubles.paused or self._goes_on()):
+            return ExitReason.DONE
+        if troubles.camera is not None:
+            return ExitReason.CAMERA
+        troubles.link.misses = max(troubles.link.misses, 1)  # so that its words are told
+        troubles.link.failed("no chunk came in time", "")
+        reason = ExitReason(troubles.link.ends_as or ExitReason.LINK_LOST)
+        return ExitReason.NO_ANSWER if reason is ExitReason.LINK_LOST else reason
+
+    def _goes_on(self) -> bool:
+        """Whether the plan is executed, or ran dry no longer ago than a chunk takes to come."""
+        level, since_ns = self.watchdog.level, self.watchdog.since_ns
+        late = level is SafetyLevel.STARVED and self.watchdog.now_ns - since_ns > self.forecast.time_ns
+        return level <= SafetyLevel.STARVED and not late
+
     def _due(self, now_ns: int) -> ExitReason | None:
         troubles, safety = self.troubles, self.config.safety
-        lost = troubles.lost_since_ns
+        lost = troubles.link.lost_since_ns
         # In a pause nothing is asked, so no chunk can come to say that the link is well again.
         served = troubles.paused and self._session.ready
         if lost is not None and not served and now_ns - lost >= safety.offline_limit_ns:
-            return ExitReason.LINK_LOST
+            return ExitReason(troubles.link.ends_as or ExitReason.LINK_LOST)
         if troubles.camera is not None and now_ns - troubles.camera_spell.since_ns >= safety.camera_limit_ns:
             return ExitReason.CAMERA
         return ExitReason.OTHER_POLICY if troubles.other_policy is not None else None

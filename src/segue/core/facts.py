@@ -34,6 +34,10 @@ class ExitReason(StrEnum):
     OTHER_POLICY = "other_policy"
     REFUSED = "refused"
     BAD_CHUNKS = "bad_chunks"
+    NO_ANSWER = "no_answer"  # the end came while the link was not well, or before anything was executed
+    OVERLOADED = "overloaded"
+    POLICY_FAILED = "policy_failed"
+    PROTOCOL = "protocol"
 
 
 # What the level's cause is while a run ends for that reason.
@@ -48,6 +52,10 @@ CAUSES: Mapping[ExitReason, Cause] = MappingProxyType(
         ExitReason.OTHER_POLICY: Cause.OTHER_POLICY,
         ExitReason.REFUSED: Cause.REFUSED,
         ExitReason.BAD_CHUNKS: Cause.BAD_CHUNKS,
+        ExitReason.NO_ANSWER: Cause.OFFLINE,
+        ExitReason.OVERLOADED: Cause.OFFLINE,
+        ExitReason.POLICY_FAILED: Cause.OFFLINE,
+        ExitReason.PROTOCOL: Cause.OFFLINE,
     }
 )
 

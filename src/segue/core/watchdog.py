@@ -127,13 +127,40 @@ class Spell:
 
 
 @dataclass(slots=True)
-class Troubles:
-    """What is wrong at present, as far as anybody has said; the executor keeps it up to date.
+class LinkTroubles:
+    """What is wrong with the link, as far as anybody has said.
 
     Attributes:
         misses: requests or dials that failed in a row.
         overdue: deadlines that passed since the forecast last learnt anything.
         lost_since_ns: when the second miss in a row came; None while the link is good.
+        said: why requests fail, in the words of the last failure that said more than silence.
+        ends_as: the `ExitReason` of a run in which that goes on; empty while nothing was said.
+    """
+
+    misses: int = 0
+    overdue: int = 0
+    lost_since_ns: int | None = None
+    said: str = ""
+    ends_as: str = ""
+
+    def failed(self, cause: str, ends_as: str) -> None:
+        """Notes why a request or a dial failed; silence takes nothing back that was said."""
+        if ends_as or not self.said:
+            self.said, self.ends_as = cause, ends_as
+
+    def well(self) -> None:
+        """Notes that the link works: a chunk came, or in a pause a session was opened."""
+        self.misses, self.lost_since_ns = 0, None
+        self.said = self.ends_as = ""
+
+
+@dataclass(slots=True)
+class Troubles:
+    """What is wrong at present, as far as anybody has said; the executor keeps it up to date.
+
+    Attributes:
+        link: what is wrong with the link.
         bad_chunks: rejected chunks in a row.
         camera: which failed and how, in words; None when all work.
         camera_spell: since when.
@@ -144,9 +171,7 @@ class Troubles:
         stop: why an orderly stop is due; None when none is.
     """
 
-    misses: int = 0
-    overdue: int = 0
-    lost_since_ns: int | None = None
+    link: LinkTroubles = field(default_factory=LinkTroubles)
     bad_chunks: int = 0
     camera: str | None = None
     camera_spell: Spell = field(default_factory=Spell)
@@ -162,7 +187,8 @@ class Troubles:
 
     def words(self) -> str:
         """Returns what failed, in words; empty when nothing did or nobody said more."""
-        return (self.latched[1] if self.latched else None) or self.camera or self.other_policy or ""
+        said = self.link.said if self.link.misses else ""
+        return (self.latched[1] if self.latched else None) or self.camera or self.other_policy or said
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +241,7 @@ def _demands(
 ) -> list[tuple[SafetyLevel, Cause]]:
     found = [(SafetyLevel.RUN, Cause.FINE)]
     dry = facts.left == 0 and not facts.under_way
-    if troubles.misses:
+    if troubles.link.misses:
         found.append((SafetyLevel.DEGRADED, Cause.REQUEST_FAILED))
     if troubles.camera is not None:
         found.append((SafetyLevel.HOLD if dry else SafetyLevel.DEGRADED, Cause.CAMERA))
@@ -223,8 +249,8 @@ def _demands(
         found.append((SafetyLevel.STARVED, Cause.EMPTY_PLAN))
     if _too_old(facts):
         found.append((SafetyLevel.HOLD, Cause.TOO_OLD))
-    if troubles.lost_since_ns is not None and (
-        dry or _play_out_is_over(troubles.lost_since_ns, config, now_ns)
+    if troubles.link.lost_since_ns is not None and (
+        dry or _play_out_is_over(troubles.link.lost_since_ns, config, now_ns)
     ):
         found.append((SafetyLevel.HOLD, Cause.LINK_LOST))
     if troubles.other_policy is not None:
@@ -268,12 +294,14 @@ class Watchdog:
         self.level = SafetyLevel.RUN
         self.cause = Cause.STARTED
         self.since_ns = 0
+        self.now_ns = 0
 
     def __repr__(self) -> str:
         return f"<Watchdog {self.level.name} cause={self.cause.value}>"
 
     def update(self, facts: Facts, troubles: Troubles, now_ns: int) -> LevelChange | None:
         """Moves to the level that the facts demand, as far as `MOVES` allows; returns the change, if any."""
+        self.now_ns = now_ns
         wanted, cause = demand(facts, troubles, self.config, now_ns)
         if self.level in (SafetyLevel.HOLD, SafetyLevel.PARK):
             wanted, cause = self._from_rest(wanted, cause, facts, troubles, now_ns)

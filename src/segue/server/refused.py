@@ -30,7 +30,7 @@ class Status(StrEnum):
 
 
 # One reason always travels with one status.
-_STATUS = {
+STATUS = {
     Reason.UNKNOWN_SESSION: Status.FAILED_PRECONDITION,
     Reason.SPEC_CHANGED: Status.FAILED_PRECONDITION,
     Reason.MISMATCH: Status.FAILED_PRECONDITION,
@@ -54,7 +54,7 @@ class Refused(SegueError):
     """The server says no to one call; `refusal` tells the client what to make of it."""
 
     def __init__(self, reason: Reason, sentence: str, differences: Sequence[str] = ()) -> None:
-        self.status = _STATUS[reason]
+        self.status = STATUS[reason]
         versions = SUPPORTED_VERSIONS if reason is Reason.VERSION else ()
         self.refusal = Refusal(reason, tuple(differences), versions)
         super().__init__(sentence)

@@ -22,12 +22,13 @@ import grpc
 from segue import __version__
 from segue.clock import NS_PER_S, Clock
 from segue.core.specs import PolicySpec
-from segue.core.types import ActionChunk, ChunkRequest
+from segue.core.types import ActionChunk
 from segue.errors import RemoteProtocolError
 from segue.policies.base import PolicyInput
 from segue.server.arrivals import Arrivals
 from segue.server.pictures import with_pictures
 from segue.server.refused import Refused
+from segue.server.replies import chunk_of, declared
 from segue.server.requests import policy_input
 from segue.server.session import Session, Sessions, check_version
 from segue.server.stopwatch import Stopwatch
@@ -38,7 +39,7 @@ from segue.wire import policy_pb2 as pb
 from segue.wire.codec import decode_request, encode_chunk, set_timings
 from segue.wire.handshake import decode_handshake, encode_description, encode_welcome
 from segue.wire.parse import parse
-from segue.wire.records import RequestContext, ServerDescription, ServerTimings
+from segue.wire.records import ServerDescription, ServerTimings
 from segue.wire.refusal import REFUSAL_KEY, Reason, encode_refusal
 from segue.wire.version import SUPPORTED_VERSIONS
 
@@ -145,7 +146,9 @@ class PolicyService:
             outcome = self._ask(session, given, slack_ns, context)
             watch.lap("policy")
             self._wait_out_latency(watch, context)
-            return _reply(_chunk(request, asked, session.policy, outcome), outcome, watch)
+            return _reply(
+                chunk_of(request, asked, session.policy, outcome.output, outcome.cold), outcome, watch
+            )
 
     def _ask(
         self, session: Session, given: PolicyInput, slack_ns: int, context: grpc.ServicerContext
@@ -173,23 +176,7 @@ class PolicyService:
             watch.lap("rehearsed")
 
     def _declared(self, spec: PolicySpec) -> PolicySpec:
-        """Returns `spec` with the duration that clients will see."""
-        return replace(spec, warm_inference_ns=max(spec.warm_inference_ns, self._latency_ns))
-
-
-def _chunk(request: ChunkRequest, asked: RequestContext, policy: PolicySpec, outcome: Outcome) -> ActionChunk:
-    output = outcome.output
-    return ActionChunk(
-        request_number=request.number,
-        epoch=request.epoch,
-        start_step=request.start_step,
-        captured_ns=request.observation.captured_ns,
-        robot_actions=output.robot_actions[: asked.chunk_length or policy.horizon],
-        model_actions=output.model_actions,
-        conditioned_delay=output.conditioned_delay,
-        policy_hash=policy.policy_hash,
-        cold=outcome.cold,
-    )
+        return declared(spec, self._latency_ns)
 
 
 def _reply(chunk: ActionChunk, outcome: Outcome, watch: Stopwatch) -> bytes:

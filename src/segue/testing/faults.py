@@ -14,9 +14,9 @@ from types import MappingProxyType
 
 import numpy as np
 
-from segue.client.messages import CameraFailed, CameraWorks
 from segue.core.facts import ExitReason
-from segue.core.link import LinkState
+from segue.core.link.reports import CameraFailed, CameraWorks
+from segue.core.link.states import LinkState
 from segue.core.specs import PolicySpec
 from segue.core.types import ActionChunk, FloatArray
 from segue.core.watchdog import SafetyLevel

@@ -13,19 +13,25 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import StrEnum
 
-from segue.core.types import ActionChunk
+from segue.core.specs import PolicySpec
+from segue.core.types import ActionChunk, ChunkRequest
 from segue.errors import RemoteProtocolError
 from segue.policies.base import Policy, PolicyInput, PolicyOutput
 from segue.server.batcher import Batcher, Job
 from segue.server.inference import serve
 from segue.server.refused import Refused
+from segue.server.replies import chunk_of, declared
 from segue.server.requests import policy_input
 from segue.server.session import SessionLimits, Sessions
 from segue.wire import policy_pb2 as pb
-from segue.wire.codec import decode_request, encode_chunk
-from segue.wire.handshake import decode_handshake, encode_welcome
+from segue.wire.codec import decode_request, encode_chunk, set_timings
+from segue.wire.handshake import decode_handshake, encode_description, encode_welcome
+from segue.wire.parse import parse
+from segue.wire.records import RequestContext, ServerDescription, ServerTimings
 from segue.wire.refusal import Reason, Refusal
+from segue.wire.version import SUPPORTED_VERSIONS
 
 NS_PER_MS = 1_000_000
 
@@ -52,19 +58,28 @@ class ServiceTime:
         return int(self.inference_ms * factor * NS_PER_MS)
 
 
+class Method(StrEnum):
+    """The calls of the service."""
+
+    DESCRIBE = "describe"
+    OPEN = "open"
+    INFER = "infer"
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """A message on its way to the server.
 
     Attributes:
         channel: the connection that carries it, of one client.
-        number: of the request; 0 opens a session.
+        number: of the request; 0 for the other methods.
         data: as it would travel.
     """
 
     channel: int
     number: int
     data: bytes
+    method: Method = Method.INFER
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +89,7 @@ class Reply:
     channel: int
     number: int
     answer: Answer
+    method: Method = Method.INFER
 
 
 @dataclass(slots=True)
@@ -84,12 +100,14 @@ class Mischief:
         refuse_opens, refuse_requests: says no to every handshake, or to every request.
         tampers: each spoils one chunk after the server's own checks, the first one the next chunk.
         garble: so many coming chunks are damaged bytes.
+        cold: every reply says that the time it took means nothing.
     """
 
     refuse_opens: Reason | None = None
     refuse_requests: Reason | None = None
     tampers: list[Callable[[ActionChunk], ActionChunk]] = field(default_factory=list)
     garble: int = 0
+    cold: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +117,8 @@ class _Asked:
     client: int
     call: Call
     asked: PolicyInput
-    message: pb.InferRequest
+    request: ChunkRequest
+    context: RequestContext
     arrived_ns: int
 
 
@@ -164,10 +183,13 @@ class SimServer:
             self._process.backlog.append((client, call))
             return
         try:
-            if call.number == 0:
-                self._open(client, call, now_ns)
-            else:
-                self._enqueue(client, call, now_ns)
+            match call.method:
+                case Method.DESCRIBE:
+                    self._describe(client, call, now_ns)
+                case Method.OPEN:
+                    self._open(client, call, now_ns)
+                case Method.INFER:
+                    self._enqueue(client, call, now_ns)
         except Refused as refused:
             self._leave(now_ns, client, call, refused.refusal)
         except RemoteProtocolError as error:
@@ -197,20 +219,27 @@ class SimServer:
             process.departures = [d for d in process.departures if d.at_ns > now_ns]
         return [(d.client, d.reply) for d in sorted(leaving, key=lambda d: d.at_ns)]
 
+    def _describe(self, client: int, call: Call, now_ns: int) -> None:
+        description = ServerDescription("simulated", SUPPORTED_VERSIONS, (self._declared(),), True)
+        self._leave(now_ns, client, call, encode_description(description).SerializeToString())
+
+    def _declared(self) -> PolicySpec:
+        return declared(self.policy.spec, int(self.time.latency_ms * NS_PER_MS))
+
     def _open(self, client: int, call: Call, now_ns: int) -> None:
         if self.mischief.refuse_opens is not None:
             raise Refused(self.mischief.refuse_opens, "told to refuse")
-        handshake = decode_handshake(pb.OpenRequest.FromString(call.data))
-        welcome = self._process.sessions.open(handshake, self.policy.spec, now_ns)
+        handshake = decode_handshake(parse(pb.OpenRequest, call.data))
+        welcome = self._process.sessions.open(handshake, self._declared(), now_ns)
         self._leave(now_ns, client, call, encode_welcome(welcome).SerializeToString())
 
     def _enqueue(self, client: int, call: Call, now_ns: int) -> None:
         if self.mischief.refuse_requests is not None:
             raise Refused(self.mischief.refuse_requests, "told to refuse")
-        process, message = self._process, pb.InferRequest.FromString(call.data)
-        context, request = decode_request(message)
+        process = self._process
+        context, request = decode_request(parse(pb.InferRequest, call.data))
         session = process.sessions.admit(context, request, now_ns)
-        asked = _Asked(client, call, policy_input(request, context, session.policy), message, now_ns)
+        asked = _Asked(client, call, policy_input(request, context, session.policy), request, context, now_ns)
         slack_ns = process.sessions.clamp_slack(request.slack_ns)
         replaced = process.batcher.submit(
             Job(session.session_id, self.policy.spec.name, now_ns, now_ns + slack_ns, asked)
@@ -232,30 +261,23 @@ class SimServer:
         for job, result in zip(batch, served.results, strict=True):
             asked = job.payload
             leaves_ns = max(done_ns, asked.arrived_ns + int(self.time.latency_ms * NS_PER_MS))
-            answer = result.refusal if isinstance(result, Refused) else self._packed(asked, result)
+            answer = result.refusal if isinstance(result, Refused) else self._packed(asked, result, leaves_ns)
             self._leave(leaves_ns, asked.client, asked.call, answer)
 
-    def _packed(self, asked: _Asked, result: PolicyOutput) -> bytes:
+    def _packed(self, asked: _Asked, result: PolicyOutput, done_ns: int) -> bytes:
         """Returns the chunk as it travels, with whatever mischief is due."""
-        mischief, message = self.mischief, asked.message
-        chunk = ActionChunk(
-            request_number=message.number,
-            epoch=message.epoch,
-            start_step=message.start_step,
-            captured_ns=message.observation.captured_ns,
-            robot_actions=result.robot_actions[: asked.asked.chunk_length],
-            model_actions=result.model_actions,
-            conditioned_delay=result.conditioned_delay,
-            policy_hash=self.policy.spec.policy_hash,
-        )
+        mischief = self.mischief
+        chunk = chunk_of(asked.request, asked.context, self.policy.spec, result, cold=mischief.cold)
         if mischief.tampers:
             chunk = mischief.tampers.pop(0)(chunk)
-        data = encode_chunk(chunk).SerializeToString()
+        message = encode_chunk(chunk)
+        set_timings(message, ServerTimings(total_ns=done_ns - asked.arrived_ns))
+        data = message.SerializeToString()
         if mischief.garble:
             mischief.garble -= 1
             data = data[: len(data) // 2]
         return data
 
     def _leave(self, at_ns: int, client: int, call: Call, answer: Answer) -> None:
-        reply = Reply(call.channel, call.number, answer)
+        reply = Reply(call.channel, call.number, answer, call.method)
         self._process.departures.append(_Departure(at_ns, client, reply))

@@ -20,27 +20,24 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from google.protobuf.message import DecodeError
 
 from segue.client.commands import CommandRow, row_of
-from segue.client.loop import pose
-from segue.client.messages import Answer, CameraFailed, CameraWorks, Closed, Failed, Message, Opened, Stop
+from segue.client.driver import Driver
 from segue.client.stats import RunStats
 from segue.clock import NS_PER_S
 from segue.core import facts
 from segue.core.executor import ChunkExecutor
-from segue.core.link import LinkState
+from segue.core.link.states import LinkState
 from segue.core.queue import QueueCounts
 from segue.core.specs import PolicySpec
-from segue.core.types import FloatArray, Guidance, Observation
-from segue.errors import RemoteProtocolError, RobotFault
+from segue.core.types import FloatArray, Guidance
 from segue.policies.base import Policy
 from segue.robots.base import Robot
+from segue.testing.clock import VirtualClock
 from segue.testing.simend import Accepted, EndSetup, Knock, LinkEnd, Reset
 from segue.testing.simlink import Direction, LinkModel
 from segue.testing.simserver import Call, SimServer
-from segue.wire import policy_pb2 as pb
-from segue.wire.codec import decode_chunk
+from segue.wire.records import RequestContext
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,95 +89,61 @@ class SimClient:
     def __init__(self, robot: Robot, setup: SimSetup) -> None:
         self.robot = robot
         self.setup = setup
-        self.executor: ChunkExecutor | None = None
         self.stats: RunStats | None = None
         self.ticks: list[KeptTick] = []
         self.stalled_until_ns = 0
-        self.end = LinkEnd(
-            EndSetup(robot.spec, setup.robot_id, setup.task, setup.guidance, setup.link, setup.seed)
+        self.end = LinkEnd(EndSetup(robot.spec, setup.robot_id, setup.guidance, setup.link, setup.seed))
+        self._clock = VirtualClock()
+        self._driver: Driver | None = None
+        self._context = RequestContext(
+            robot_id=setup.robot_id,
+            session_id="",
+            spec_hash="",
+            task=setup.task,
+            guidance=setup.guidance,
+            chunk_length=0,
+            seed=setup.seed,
         )
-        self._seen: Observation | None = None
 
     def __repr__(self) -> str:
         return f"<SimClient {self.setup.robot_id} {self.end.state.value} {self.executor!r}>"
+
+    @property
+    def executor(self) -> ChunkExecutor | None:
+        """What decides every tick; None before the first session."""
+        return self._driver.executor if self._driver is not None else None
 
     def tick(self, now_ns: int) -> facts.Tick | None:
         """Runs one turn of the control loop; None before the first handshake, and in a stall."""
         if now_ns < self.stalled_until_ns:
             return None
-        if self.executor is None:
-            self._start()
-        executor, stats = self.executor, self.stats
-        if executor is None or stats is None:
+        self._clock.sleep_until(now_ns)
+        driver, stats = self._begun(), self.stats
+        if driver is None or stats is None:
             return None
-        observation = self._look(executor, now_ns)
-        mail, self.end.mail = self.end.mail, []
+        observation = driver.look(now_ns)
         linked = self.end.state is LinkState.READY
-        for message in mail:
-            _take(executor, message, now_ns)
-        tick = executor.tick(now_ns, observation)
-        if tick.request is not None:
-            self.end.ask(tick.request, now_ns)
-        applied = self._move(executor, tick.action, now_ns)
+        driver.take_mail(now_ns)
+        tick = driver.decide(now_ns, observation, self._context)
+        self.end.work(now_ns)
+        applied = driver.move(tick.action, now_ns)
         stats.add(tick, now_ns)
         if self.setup.keep_commands:
+            executor = driver.executor
             blind = executor.troubles.camera is not None
             row, counts = row_of(executor, tick, now_ns), replace(executor.queue.counts)
             self.ticks.append(KeptTick(row, tick, applied, counts, blind, linked))
         return tick
 
-    def _start(self) -> None:
-        """Connects the robot and begins at its present pose once a session is open."""
+    def _begun(self) -> Driver | None:
+        """Returns the driver; it connects the robot and begins at its present pose once a session is open."""
         policy = self.end.policy
-        if policy is None:
-            return
-        self.robot.connect()
-        config = self.setup.configure(policy)
-        self.executor = ChunkExecutor(config, pose(self.robot.spec, self.robot.read(0)))
-        self.stats = RunStats(config.action.names, config.control_hz)
-
-    def _look(self, executor: ChunkExecutor, now_ns: int) -> Observation:
-        try:
-            seen = self.robot.read(now_ns)
-        except RobotFault as error:
-            executor.robot_failed(str(error))
-            if self._seen is None:
-                raise
-            return self._seen
-        self._seen = Observation(executor.step, now_ns, seen.state, seen.environment)
-        return self._seen
-
-    def _move(self, executor: ChunkExecutor, action: FloatArray, now_ns: int) -> FloatArray | None:
-        try:
-            applied = self.robot.write(action, now_ns)
-        except RobotFault as error:
-            executor.robot_failed(str(error))
-            return None
-        executor.applied(applied)
-        return applied
-
-
-def _take(executor: ChunkExecutor, message: Message, now_ns: int) -> None:
-    """Tells the executor what a message from the link says, as the control loop does."""
-    match message:
-        case Answer():
-            try:
-                executor.receive(decode_chunk(pb.InferReply.FromString(message.body))[0])
-            except (RemoteProtocolError, DecodeError) as error:
-                executor.request_failed(now_ns, 0, f"unreadable reply: {error}")
-        case Opened():
-            known = (message.round_trip_ns, message.warm_inference_ns, message.policy_hash)
-            executor.link_opened(facts.SessionOpened(*known))
-        case Closed():
-            executor.link_closed(now_ns, message.cause)
-        case Failed():
-            executor.request_failed(now_ns, message.number, message.cause)
-        case CameraFailed():
-            executor.camera_failed(now_ns, message.what)
-        case CameraWorks():
-            executor.camera_works(now_ns)
-        case Stop():
-            executor.stop(facts.ExitReason(message.reason))
+        if self._driver is None and policy is not None:
+            self.robot.connect()
+            config = self.setup.configure(policy)
+            self._driver = Driver(self.robot, self.end, self._clock, config)
+            self.stats = RunStats(config.action.names, config.control_hz)
+        return self._driver
 
 
 class Simulation:
@@ -253,9 +216,11 @@ class Simulation:
                 self.clients[whose].end.link.send(Direction.DOWN, reply, at_ns)
             for index, client in enumerate(self.clients):
                 self._deliver(index, client, at_ns)
+                client.end.work(at_ns)
 
     def _next_event_ns(self) -> int | None:
         times = [client.end.link.next_arrival_ns() for client in self.clients]
+        times += [client.end.next_date_ns() for client in self.clients]
         times.append(self.server.next_event_ns())
         times.append(self._agenda[0][0] if self._agenda else None)
         return min((t for t in times if t is not None), default=None)

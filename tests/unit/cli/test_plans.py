@@ -11,7 +11,7 @@ from segue.cli.plans import run_plan, server_config
 from segue.client.episodes import EpisodePlan
 from segue.client.plan import PicturePlan
 from segue.config import load_run, load_serve
-from segue.core.slowlink import SlowLinkRule
+from segue.core.link.slowlink import SlowLinkRule
 from segue.core.types import Guidance, Jacobian, RtcMode, Schedule, Strategy
 from segue.core.watchdog import OnLinkLoss, SafetyConfig
 from segue.errors import ConfigError

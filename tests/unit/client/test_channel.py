@@ -1,175 +1,155 @@
 from __future__ import annotations
 
-import threading
-import time
+import queue
+from collections.abc import Iterator
 
 import grpc
 import pytest
 
-from segue.client.channel import CallFailed, PolicyChannel, refused, reply_of
-from segue.clock import NS_PER_S, SystemClock
-from segue.core.link import LinkEvent
-from segue.errors import (
-    AuthenticationError,
-    LocalProtocolError,
-    Overloaded,
-    RemoteProtocolError,
-    SegueError,
-    SpecMismatch,
-)
+from segue.client.channel import Call, PolicyChannel, answer_of
+from segue.client.security import LinkSecurity
+from segue.clock import NS_PER_S
+from segue.core.link.heard import Heard
 from segue.wire import policy_pb2 as pb
-from segue.wire.records import Handshake
 from segue.wire.refusal import Reason
-from tests.unit.client.toyserver import ROBOT, No, ToyServer
+from tests.unit.client.toyserver import No, ToyServer
 
 Code = grpc.StatusCode
-SHAKE = Handshake("arm", ROBOT)
+WAIT_S = 20.0
 
 
-def nothing() -> None:
-    """Is called when a connection breaks that a test does not look at."""
+class Ears:
+    """Remembers what a channel says of its connection."""
+
+    def __init__(self) -> None:
+        self.heard: queue.Queue[str] = queue.Queue()
+
+    def connected(self) -> None:
+        self.heard.put("connected")
+
+    def turned_away(self) -> None:
+        self.heard.put("turned away")
+
+    def broke(self) -> None:
+        self.heard.put("broke")
+
+    def next(self) -> str:
+        return self.heard.get(timeout=WAIT_S)
 
 
-def test_a_server_that_listens_is_connected_to_and_opened(toy: ToyServer) -> None:
-    """A handshake brings the welcome, and the shortest of a few round trips."""
-    channel = PolicyChannel(toy.address, SystemClock(), nothing)
-    assert channel.connect(2 * NS_PER_S)
-    session = channel.open(SHAKE, 2 * NS_PER_S)
-    assert session.welcome.session_id == "session-1"
-    assert 0 < session.round_trip_ns < 2 * NS_PER_S
+@pytest.fixture
+def ears() -> Ears:
+    return Ears()
+
+
+@pytest.fixture
+def channel(toy: ToyServer, ears: Ears) -> Iterator[PolicyChannel]:
+    """Makes a channel to the toy server."""
+    made = PolicyChannel(toy.address, ears)
+    yield made
+    made.close()
+
+
+def end_of(call: Call) -> bytes | Heard:
+    done: queue.Queue[Call] = queue.Queue()
+    call.add_done_callback(done.put)
+    done.get(timeout=WAIT_S)
+    return answer_of(call)
+
+
+def infer(channel: PolicyChannel, timeout_ns: int = 5 * NS_PER_S) -> bytes | Heard:
+    return end_of(channel.infer(pb.InferRequest(number=1).SerializeToString(), timeout_ns))
+
+
+def test_a_server_that_listens_is_connected_to(channel: PolicyChannel, ears: Ears) -> None:
+    """The listener hears that the connection stands, once."""
+    channel.connect()
+    assert ears.next() == "connected"
+    assert ears.heard.empty()
+
+
+def test_nobody_listening_is_noticed_at_once(ears: Ears) -> None:
+    """A refused connection is told, and not waited for."""
+    channel = PolicyChannel("127.0.0.1:1", ears)
+    channel.connect()
+    assert ears.next() == "turned away"
     channel.close()
 
 
-def test_a_handshake_that_drips_ends_with_its_time(toy: ToyServer) -> None:
-    """Calls that are each answered in time, and take too long together, are given up at the deadline."""
-    toy.on_handshake = lambda: time.sleep(0.4)
-    channel = PolicyChannel(toy.address, SystemClock(), nothing)
-    assert channel.connect(2 * NS_PER_S)
-    began = time.monotonic()
-    with pytest.raises(CallFailed) as failed:
-        channel.open(SHAKE, NS_PER_S // 2)
-    assert failed.value.deadline_missed
-    assert time.monotonic() - began < 1.0
-    channel.close()
+def test_a_connection_that_breaks_between_two_calls_is_noticed(
+    toy: ToyServer, channel: PolicyChannel, ears: Ears
+) -> None:
+    """Nobody has to ask to learn that the server is gone."""
+    channel.connect()
+    assert ears.next() == "connected"
+    toy.stop()
+    assert ears.next() == "broke"
 
 
-def test_on_a_long_way_the_round_trip_is_measured_once(toy: ToyServer) -> None:
-    """A server that needs a good part of the handshake's time for each call is still opened."""
-    toy.on_handshake = lambda: time.sleep(0.4)
-    channel = PolicyChannel(toy.address, SystemClock(), nothing)
-    assert channel.connect(2 * NS_PER_S)
-    session = channel.open(SHAKE, 3 * NS_PER_S // 2)
-    assert session.round_trip_ns >= 2 * NS_PER_S // 5
-    assert len(toy.metadata) == 2
-    channel.close()
-
-
-def test_nobody_listening_is_noticed_before_the_timeout() -> None:
-    """A refused connection is reported at once, not after the whole connect timeout."""
-    clock = SystemClock()
-    channel = PolicyChannel("127.0.0.1:1", clock, nothing)
-    began_ns = clock.now_ns()
-    assert not channel.connect(20 * NS_PER_S)
-    assert clock.now_ns() - began_ns < 10 * NS_PER_S
-    channel.close()
+def test_all_three_calls_are_answered_in_bytes(channel: PolicyChannel) -> None:
+    """Description, session and chunk come back as the bytes that travelled."""
+    description = end_of(channel.describe(5 * NS_PER_S))
+    assert isinstance(description, bytes)
+    assert pb.DescribeReply.FromString(description).ready
+    welcome = end_of(channel.open(pb.OpenRequest().SerializeToString(), 5 * NS_PER_S))
+    assert isinstance(welcome, bytes)
+    assert pb.OpenReply.FromString(welcome).session_id == "session-1"
+    reply = infer(channel)
+    assert isinstance(reply, bytes)
+    assert pb.InferReply.FromString(reply).request_number == 1
 
 
 @pytest.mark.parametrize(
-    ("code", "event"),
+    ("code", "reason"),
     [
-        (Code.UNAVAILABLE, LinkEvent.FAILED),
-        (Code.FAILED_PRECONDITION, LinkEvent.STALE),
-        (Code.UNAUTHENTICATED, LinkEvent.REFUSED),
-        (Code.UNIMPLEMENTED, LinkEvent.FAILED),
-        (Code.INTERNAL, None),
-        (Code.RESOURCE_EXHAUSTED, None),
-        (Code.ABORTED, None),
-        (Code.INVALID_ARGUMENT, None),
+        (Code.UNAVAILABLE, Reason.DRAINING),
+        (Code.FAILED_PRECONDITION, Reason.UNKNOWN_SESSION),
+        (Code.UNAUTHENTICATED, Reason.UNSPECIFIED),
+        (Code.RESOURCE_EXHAUSTED, Reason.FULL),
+        (Code.INTERNAL, Reason.POLICY_FAILED),
     ],
 )
-def test_a_status_says_what_the_link_has_to_do(
-    toy: ToyServer, code: grpc.StatusCode, event: LinkEvent | None
+def test_a_no_is_heard_with_status_text_and_reason(
+    toy: ToyServer, channel: PolicyChannel, code: grpc.StatusCode, reason: Reason
 ) -> None:
-    """Each status of a failed call means one event of the link, or that only this call failed."""
-    toy.infers = [No(code)]
-    channel = PolicyChannel(toy.address, SystemClock(), nothing)
-    call = channel.infer(pb.InferRequest(number=1).SerializeToString(), 2 * NS_PER_S)
-    with pytest.raises(CallFailed) as failed:
-        reply_of(call)
-    assert failed.value.event is event
-    assert not failed.value.deadline_missed
-    assert str(failed.value).endswith(": no, says the toy")
-    channel.close()
+    """What the server says arrives whole: gRPC's status, one printable line, and the reason if any."""
+    toy.infers = [No(code, reason, ("pan: deg, rad",))]
+    expected = "" if reason is Reason.UNSPECIFIED else reason.value
+    assert infer(channel) == Heard(code.name, "no, says the toy", expected, ("pan: deg, rad",))
 
 
-def test_a_silent_server_misses_the_deadline(toy: ToyServer) -> None:
+def test_a_silent_server_misses_the_deadline(toy: ToyServer, channel: PolicyChannel) -> None:
     """Without an answer a call ends at its deadline and says so."""
     toy.stuck.set()
-    channel = PolicyChannel(toy.address, SystemClock(), nothing)
-    with pytest.raises(CallFailed) as failed:
-        reply_of(channel.infer(pb.InferRequest().SerializeToString(), NS_PER_S // 5))
-    assert failed.value.deadline_missed
-    channel.close()
+    heard = infer(channel, NS_PER_S // 5)
+    assert isinstance(heard, Heard)
+    assert heard.status == "DEADLINE_EXCEEDED"
 
 
-def test_a_call_that_was_given_up_is_a_failed_one(toy: ToyServer) -> None:
-    """A cancelled call ends as a failure and not as an exception of gRPC's own."""
+def test_a_call_that_was_given_up_is_a_failed_one(toy: ToyServer, channel: PolicyChannel) -> None:
+    """A cancelled call ends as a no, and not as an exception of gRPC's own."""
     toy.stuck.set()
-    channel = PolicyChannel(toy.address, SystemClock(), nothing)
     call = channel.infer(pb.InferRequest().SerializeToString(), 20 * NS_PER_S)
     call.cancel()
-    with pytest.raises(CallFailed) as failed:
-        reply_of(call)
-    assert failed.value.code is Code.CANCELLED
+    assert end_of(call) == Heard("CANCELLED", "given up")
+
+
+def test_a_long_text_of_the_server_is_cut(toy: ToyServer, channel: PolicyChannel) -> None:
+    """A server that has much to say does not fill the terminal."""
+    toy.says = "no " * 2000
+    toy.infers = [No(Code.INTERNAL)]
+    heard = infer(channel)
+    assert isinstance(heard, Heard)
+    assert len(heard.text) < 310
+
+
+@pytest.mark.parametrize("token", ["t" * 40, ""])
+def test_every_call_brings_the_token(toy: ToyServer, ears: Ears, token: str) -> None:
+    """Handshake and requests carry the token in their metadata, and without a token nothing of the kind."""
+    channel = PolicyChannel(toy.address, ears, LinkSecurity(token=token))
+    end_of(channel.describe(5 * NS_PER_S))
+    end_of(channel.open(pb.OpenRequest().SerializeToString(), 5 * NS_PER_S))
+    infer(channel)
     channel.close()
-
-
-@pytest.mark.parametrize(
-    ("code", "kind", "exit_code"),
-    [
-        (Code.FAILED_PRECONDITION, SpecMismatch, 76),
-        (Code.PERMISSION_DENIED, SpecMismatch, 76),
-        (Code.RESOURCE_EXHAUSTED, Overloaded, 75),
-        (Code.UNAUTHENTICATED, AuthenticationError, 77),
-        (Code.INVALID_ARGUMENT, LocalProtocolError, 70),
-        (Code.UNIMPLEMENTED, RemoteProtocolError, 76),
-    ],
-)
-def test_a_refused_handshake_is_an_error_with_its_exit_code(
-    code: grpc.StatusCode, kind: type[SegueError], exit_code: int
-) -> None:
-    """What will never succeed becomes the error that ends the run."""
-    error = refused(CallFailed(code, "no"))
-    assert type(error) is kind
-    assert error.exit_code == exit_code
-
-
-@pytest.mark.parametrize("code", [Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED, Code.INTERNAL])
-def test_what_may_pass_is_no_refusal(code: grpc.StatusCode) -> None:
-    """A server that is loading, slow or broken may be asked again."""
-    assert refused(CallFailed(code, "later")) is None
-
-
-def test_a_mismatch_lists_every_difference(toy: ToyServer) -> None:
-    """All differences of a refusal arrive, one sentence each."""
-    differences = tuple(f"joints: robot has {k}, policy expects {k + 1}" for k in range(40))
-    toy.opens = [No(Code.FAILED_PRECONDITION, Reason.MISMATCH, differences)]
-    channel = PolicyChannel(toy.address, SystemClock(), nothing)
-    with pytest.raises(CallFailed) as failed:
-        channel.open(SHAKE, 2 * NS_PER_S)
-    error = refused(failed.value)
-    assert isinstance(error, SpecMismatch)
-    assert error.differences == differences
-    channel.close()
-
-
-def test_a_connection_that_breaks_between_two_calls_is_noticed(toy: ToyServer) -> None:
-    """Nobody has to ask to learn that the server is gone."""
-    broken = threading.Event()
-    channel = PolicyChannel(toy.address, SystemClock(), broken.set)
-    assert channel.connect(2 * NS_PER_S)
-    assert not channel.broken
-    toy.stop()
-    assert broken.wait(20)
-    assert channel.broken
-    channel.close()
+    brought = f"Bearer {token}" if token else None
+    assert [each.get("authorization") for each in toy.metadata] == [brought] * 3

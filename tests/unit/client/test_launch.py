@@ -10,13 +10,12 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from segue.client import launch
-from segue.client.channel import Session
-from segue.client.dialer import Dialer
 from segue.client.ending import StopSwitch
 from segue.client.launch import Outcome, run_threaded
 from segue.client.link import Link
@@ -25,6 +24,8 @@ from segue.client.messages import Ended
 from segue.client.plan import ExecutionPlan, LinkPlan, OutputPlan, RobotPart, RunPlan, settle
 from segue.client.recorder import Silent
 from segue.clock import NS_PER_S
+from segue.core.link.dial import LinkSession
+from segue.core.link.machine import LinkMachine
 from segue.core.specs import CameraSpec
 from segue.core.types import Guidance, Strategy
 from segue.core.watchdog import SafetyConfig
@@ -188,14 +189,14 @@ def test_a_signal_during_the_last_dial_ends_the_run_before_it_begins(
     address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:
     """A stop while the session is being opened ends with its code, and the arm is never connected."""
-    dial = Dialer.dial
+    opened = Link.open
 
-    def interrupted(dialer: Dialer) -> Session:
-        session = dial(dialer)
+    def interrupted(link: Link, *how: Any) -> LinkSession | None:
+        session = opened(link, *how)
         os.kill(os.getpid(), number)
         return session
 
-    monkeypatch.setattr(Dialer, "dial", interrupted)
+    monkeypatch.setattr(Link, "open", interrupted)
     commands = tmp_path / "commands"  # made when the robot is connected
     robot = RobotPart("segue.testing.robots:make_fake_robot", {"log": str(commands)})
     outcome = launch.run(plan_for(address), robot, [])
@@ -233,14 +234,14 @@ def test_a_bug_in_the_link_brings_the_arm_to_rest_and_ends_with_70(
 ) -> None:
     """A link that fails by itself is no lost server: the arm parks, and the end says that it was a bug."""
     robot = FakeRobot()
-    keep_dates = Link._keep_dates
+    on = LinkMachine.on
 
-    def fail(link: Link) -> None:
-        keep_dates(link)
+    def fail(machine: LinkMachine, *event: Any) -> Any:
         if len(robot.commands) > 50:
             raise ZeroDivisionError("oh no")
+        return on(machine, *event)
 
-    monkeypatch.setattr(Link, "_keep_dates", fail)
+    monkeypatch.setattr(LinkMachine, "on", fail)
     safety = SafetyConfig(play_out_ns=0, hold_grace_ns=NS_PER_S // 10)
     outcome = run_threaded(plan_for(address, tmp_path, duration_ns=None, safety=safety), robot, cameras())
     assert (outcome.exit_code, outcome.reason) == (70, "bug")

@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 
 from segue.cameras.latest import LatestFrame, WatchPlan
-from segue.client.dialer import Dialer
 from segue.client.diary import Diary
-from segue.client.link import CAMERA_LOOK_NS, Link, LinkParts
+from segue.client.link import CAMERA_LOOK_NS, Link
 from segue.client.mailbox import MAX_MESSAGE_BYTES, Mailbox, mailbox_pair
 from segue.client.messages import (
     Answer,
@@ -30,6 +29,7 @@ from segue.client.messages import (
 from segue.client.pictures import Pictures
 from segue.client.plan import LinkPlan
 from segue.clock import NS_PER_MS, NS_PER_S, SystemClock
+from segue.core.link.states import Backoff
 from segue.core.specs import CameraSpec
 from segue.core.types import ChunkRequest, Frame, Guidance, Observation
 from segue.errors import SpecMismatch
@@ -59,12 +59,13 @@ class Rig:
         assert self.latest.wait_first(WAIT_S)
         self.mailbox, link_end = mailbox_pair()
         self.records, diary_end = mailbox_pair()
-        self.dialer = Dialer(LinkPlan(address, connect_timeout_ns=NS_PER_S), Handshake("arm", ROBOT), clock)
+        plan = LinkPlan(address, connect_timeout_ns=NS_PER_S)
+        self.link = Link(plan, ROBOT, lambda policies: Handshake("arm", ROBOT), clock, 60 * NS_PER_S)
+        assert self.link.open(lambda: False, lambda heard: None) is not None
         pictures = Pictures({"front": self.latest}, Encoding.JPEG, 90)
-        parts = LinkParts(link_end, self.dialer, pictures, Diary(diary_end, "arm", "link"), clock)
-        self.link = Link(parts)
+        parts = (link_end, pictures, Diary(diary_end, "arm", "link"))
         self.heard: list[Message] = []
-        self.thread = threading.Thread(target=self.link.run, args=(self.dialer.dial(),))
+        self.thread = threading.Thread(target=self.link.run, args=parts)
         self.thread.start()
         self.wait_for(Opened)
 
@@ -148,7 +149,7 @@ def test_a_newer_request_gives_the_older_up(toy: ToyServer, rig: Rig) -> None:
 
 def test_an_unknown_session_is_opened_again_on_the_same_channel(toy: ToyServer, rig: Rig) -> None:
     """FAILED_PRECONDITION closes the link, once, until a new session is open; the next request uses it."""
-    channel = rig.dialer.channel
+    channel = rig.link.connector.channel
     toy.infers = [No(Code.FAILED_PRECONDITION, Reason.UNKNOWN_SESSION)]
     rig.ask(1)
     rig.wait_for(Closed)
@@ -157,23 +158,23 @@ def test_an_unknown_session_is_opened_again_on_the_same_channel(toy: ToyServer, 
     rig.wait_for(Answer)
     assert not [message for message in rig.heard if isinstance(message, Failed | Closed)]
     assert toy.inferred[-1].session_id == "session-2"
-    assert rig.dialer.channel is channel
+    assert rig.link.connector.channel is channel
 
 
 def test_an_unavailable_server_is_dialled_on_a_fresh_channel(toy: ToyServer, rig: Rig) -> None:
     """UNAVAILABLE closes the link, and a fresh channel with a fresh handshake opens it again."""
-    channel = rig.dialer.channel
+    channel = rig.link.connector.channel
     toy.infers = [No(Code.UNAVAILABLE, Reason.DRAINING)]
     rig.ask(1)
     rig.wait_for(Closed)
     rig.wait_for(Opened)
-    assert rig.dialer.channel is not channel
+    assert rig.link.connector.channel is not channel
 
 
 def test_a_server_that_dies_between_two_requests_is_noticed(toy: ToyServer, rig: Rig) -> None:
     """The link is closed and dialled again without a request that would have to fail first."""
     toy.stop()
-    assert rig.wait_for(Closed) == Closed("connection lost")
+    assert rig.wait_for(Closed) == Closed("connection lost", "link_lost")
     again = ToyServer(port=toy.port)
     rig.wait_for(Opened)
     again.stop()
@@ -185,30 +186,30 @@ def test_a_failed_dial_is_reported_once(rig: Rig, toy: ToyServer) -> None:
     rig.wait_for(Closed)
     rig.wait_for(Failed)
     deadline = time.monotonic() + WAIT_S
-    while rig.dialer.failures < 4 and time.monotonic() < deadline:
+    while rig.link.machine.failures < 4 and time.monotonic() < deadline:
         time.sleep(0.01)
     rig.heard.extend(rig.mailbox.drain())
-    assert rig.dialer.failures >= 4
+    assert rig.link.machine.failures >= 4
     assert not [message for message in rig.heard if isinstance(message, Failed)]
 
 
 def test_two_missed_deadlines_in_a_row_throw_the_channel_away(toy: ToyServer, rig: Rig) -> None:
     """One silent request is only reported; the second also closes the link and dials afresh."""
-    channel = rig.dialer.channel
+    channel = rig.link.connector.channel
     toy.stuck.set()
     rig.ask(1, within_ms=100)
-    assert rig.wait_for(Failed) == Failed(1, "deadline")
-    assert rig.dialer.channel is channel
+    assert rig.wait_for(Failed) == Failed(1, "deadline", "link_lost")
+    assert rig.link.connector.channel is channel
     rig.ask(2, within_ms=100)
-    assert rig.wait_for(Failed) == Failed(2, "deadline")
+    assert rig.wait_for(Failed) == Failed(2, "deadline", "link_lost")
     rig.wait_for(Closed)
     rig.wait_for(Opened)
-    assert rig.dialer.channel is not channel
+    assert rig.link.connector.channel is not channel
 
 
 def test_a_server_that_says_no_again_and_again_is_asked_less_often(toy: ToyServer, rig: Rig) -> None:
     """The third failure in a row is reported later than it happened; the channel stays."""
-    channel = rig.dialer.channel
+    channel = rig.link.connector.channel
     toy.infers = [No(Code.INTERNAL, Reason.POLICY_FAILED)] * 3
     took = []
     for number in (1, 2, 3):
@@ -217,7 +218,7 @@ def test_a_server_that_says_no_again_and_again_is_asked_less_often(toy: ToyServe
         rig.wait_for(Failed)
         took.append(time.monotonic() - began)
     assert took[2] >= 0.05
-    assert rig.dialer.channel is channel
+    assert rig.link.connector.channel is channel
     rig.ask(4)
     rig.wait_for(Answer)
 
@@ -282,8 +283,8 @@ def test_a_report_held_back_is_forgotten_with_its_request(toy: ToyServer, rig: R
         rig.ask(number)
         rig.wait_for(Failed)
     rig.ask(3)
-    wait_for_truth(lambda: rig.link._trouble.held is not None)
-    told_ns = rig.link._trouble.held_until_ns
+    wait_for_truth(lambda: len(toy.inferred) == 3)
+    told_ns = time.monotonic_ns() + Backoff().wait_ns(1, 1.0)
     toy.stuck.set()
     rig.ask(4)
     wait_for_truth(lambda: time.monotonic_ns() > told_ns + 2 * CAMERA_LOOK_NS)

@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from segue.client.loop import pose
+from segue.client.driver import pose
 from segue.client.messages import (
     Answer,
     CameraFailed,

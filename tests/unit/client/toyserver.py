@@ -62,6 +62,8 @@ class ToyServer:
         self.stuck = threading.Event()
         self.padding = 0
         self.garbage = b""
+        self.says = "no,\nsays the toy"
+        self.spec_hash = ""  # what it claims instead of the true one
         self.served_ns = 0  # what it says that a request took here
         self.on_handshake: Callable[[], None] = lambda: None
         self.on_infer: Callable[[], None] = lambda: None
@@ -94,9 +96,11 @@ class ToyServer:
         self.on_handshake()
         self.opened.append(pb.OpenRequest.FromString(data))
         if self.opens:
-            refuse(context, self.opens.pop(0))
+            refuse(context, self.opens.pop(0), self.says)
         spec = policy()
-        welcome = Welcome(f"session-{len(self.opened)}", spec, spec.spec_hash(), {"device": "abacus"})
+        welcome = Welcome(
+            f"session-{len(self.opened)}", spec, self.spec_hash or spec.spec_hash(), {"device": "abacus"}
+        )
         return encode_welcome(welcome).SerializeToString()
 
     def _infer(self, data: bytes, context: grpc.ServicerContext) -> bytes:
@@ -108,7 +112,7 @@ class ToyServer:
             self.stuck.wait(0)
             threading.Event().wait(0.01)
         if self.infers:
-            refuse(context, self.infers.pop(0))
+            refuse(context, self.infers.pop(0), self.says)
         if self.garbage:
             return self.garbage
         rows = 1 + self.padding // (8 * WIDTH)
@@ -120,7 +124,7 @@ class ToyServer:
         return reply.SerializeToString()
 
 
-def refuse(context: grpc.ServicerContext, no: No) -> None:
+def refuse(context: grpc.ServicerContext, no: No, text: str) -> None:
     refusal = Refusal(no.reason, no.differences)
     context.set_trailing_metadata(((REFUSAL_KEY, encode_refusal(refusal)),))
-    context.abort(no.code, "no,\nsays the toy")
+    context.abort(no.code, text)

@@ -170,7 +170,7 @@ def test_failures_are_counted_once() -> None:
     d.executor.request_failed(d.now_ns, number - 1, "late")
     d.tick()
     assert d.events(RequestMissed) == [RequestMissed(number, "reset")]
-    assert (d.level, d.executor.troubles.misses) == (SafetyLevel.DEGRADED, 1)
+    assert (d.level, d.executor.troubles.link.misses) == (SafetyLevel.DEGRADED, 1)
 
 
 def test_a_closed_link_is_asked_nothing() -> None:
@@ -200,7 +200,7 @@ def test_a_reply_in_time_ends_the_misses() -> None:
         d.reply(letter, 11)
         d.tick()
         assert d.level is SafetyLevel.RUN
-    assert d.executor.troubles.lost_since_ns is None
+    assert d.executor.troubles.link.lost_since_ns is None
 
 
 def test_events_of_an_old_epoch_change_nothing() -> None:

@@ -83,8 +83,8 @@ def test_two_deadlines_in_a_row_lose_the_link() -> None:
     d = running()
     waiting = d.executor.scheduler.outstanding
     assert until(d, SafetyLevel.DEGRADED) * 10 * MS <= waiting.deadline_ns - waiting.requested_ns + 10 * MS
-    assert d.executor.troubles.lost_since_ns is None
-    while d.executor.troubles.lost_since_ns is None:
+    assert d.executor.troubles.link.lost_since_ns is None
+    while d.executor.troubles.link.lost_since_ns is None:
         d.tick()
     assert [r.number for r in d.requests][:3] == [1, 2, 3]
     assert until(d, SafetyLevel.HOLD) == 100
@@ -281,7 +281,7 @@ def test_a_dead_link_process_is_a_lost_link_at_once() -> None:
     assert until(d, SafetyLevel.HOLD) == 1 + 100
     assert d.changes()[-1][2] == "link_lost"
     d.executor.link_process_gone(d.now_ns)
-    assert d.now_ns - d.executor.troubles.lost_since_ns == 101 * 10 * MS
+    assert d.now_ns - d.executor.troubles.link.lost_since_ns == 101 * 10 * MS
 
 
 def test_starved_then_too_old_then_hold() -> None:
@@ -340,9 +340,9 @@ def test_a_server_that_became_slower_than_its_deadline_is_waited_for_in_the_end(
     pending, seen, lost = None, 0, False
     for _ in range(300):
         d.tick()
-        if lost and not d.executor.troubles.misses % 2:  # the link process dials anew
+        if lost and not d.executor.troubles.link.misses % 2:  # the link process dials anew
             d.open()
-        lost = d.executor.troubles.lost_since_ns is not None
+        lost = d.executor.troubles.link.lost_since_ns is not None
         if len(d.requests) > seen:
             seen, pending = len(d.requests), (d.next_tick + 13, d.requests[-1])
         if pending is not None and d.next_tick >= pending[0]:
@@ -361,10 +361,10 @@ def test_a_request_without_a_picture_is_no_miss() -> None:
     d.executor.camera_failed(d.now_ns, "front: unplugged")
     d.executor.request_failed(d.now_ns, d.requests[-1].number, "front: unplugged")
     d.tick()
-    assert d.executor.troubles.misses == 0
+    assert d.executor.troubles.link.misses == 0
     assert d.changes() == [("RUN", "DEGRADED", "camera")]
     lose(d)
-    assert d.executor.troubles.misses == 2
+    assert d.executor.troubles.link.misses == 2
 
 
 def test_an_arm_that_never_moved_is_left_where_it_is() -> None:
@@ -397,7 +397,7 @@ def test_an_answer_from_before_the_break_does_not_hide_the_break() -> None:
     d.tick()
     d.reply("c", 60, robot_actions=stepped(np.arange(2, 62)))
     d.tick()
-    assert d.executor.troubles.misses == 0
+    assert d.executor.troubles.link.misses == 0
     assert d.level is SafetyLevel.RUN
 
 
@@ -431,7 +431,7 @@ def test_a_deadline_that_the_link_reports_counts_towards_patience() -> None:
             d.tick()
         d.executor.request_failed(d.now_ns, d.requests[-1].number, DEADLINE)
         d.tick()
-    assert d.executor.troubles.overdue == 2
+    assert d.executor.troubles.link.overdue == 2
 
 
 @pytest.mark.parametrize("aggregate", ["latest_only", "weighted_average"])

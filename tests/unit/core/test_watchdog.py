@@ -13,6 +13,7 @@ from segue.core.watchdog import (
     Cause,
     Facts,
     LevelChange,
+    LinkTroubles,
     OnLinkLoss,
     SafetyConfig,
     SafetyLevel,
@@ -60,6 +61,13 @@ def test_the_table_of_moves() -> None:
         PARK: {RUN, DEGRADED, FAULT},
     } == MOVES
     assert [level for level, to in MOVES.items() if PARK in to] == [HOLD]
+
+
+def _troubles(**fields: object) -> Troubles:
+    """Returns troubles; those of the link by their own names."""
+    names = ("misses", "overdue", "lost_since_ns")
+    link = {name: fields.pop(name) for name in names if name in fields}
+    return Troubles(link=LinkTroubles(**link), **fields)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -115,12 +123,12 @@ def test_what_the_facts_demand(
     facts: Facts, troubles: dict[str, object], level: SafetyLevel, cause: Cause
 ) -> None:
     """Each trouble asks for its level, and the most severe wins."""
-    assert demand(facts, Troubles(**troubles), CONFIG, NOW) == (level, cause)
+    assert demand(facts, _troubles(**troubles), CONFIG, NOW) == (level, cause)
 
 
 def test_play_out_lasts_one_second_and_stop_now_none() -> None:
     """After the loss the plan is played for 1 s at most, or not at all."""
-    lost = Troubles(misses=2, lost_since_ns=NOW)
+    lost = _troubles(misses=2, lost_since_ns=NOW)
     stop_now = SafetyConfig(on_link_loss=OnLinkLoss.STOP_NOW)
     assert demand(FINE, lost, CONFIG, NOW + SECOND - 1)[0] is DEGRADED
     assert demand(FINE, lost, CONFIG, NOW + SECOND)[0] is HOLD
@@ -143,7 +151,7 @@ def at_level(level: SafetyLevel) -> Watchdog:
     way = [RUN, HOLD] if level is PARK else [level]
     for station in way:
         facts, troubles = CALLS[station]
-        watchdog.update(facts, Troubles(**troubles), NOW)
+        watchdog.update(facts, _troubles(**troubles), NOW)
     if level is PARK:
         watchdog.update(WAITING, Troubles(), NOW + CONFIG.hold_grace_ns)
     assert watchdog.level is level
@@ -156,13 +164,13 @@ def test_every_transition(before: SafetyLevel, wanted: SafetyLevel) -> None:
     """From every level, what is demanded is taken where the table lists it, and reported once."""
     watchdog = at_level(before)
     facts, troubles = CALLS[wanted]
-    change = watchdog.update(facts, Troubles(**troubles), watchdog.since_ns + 1)
+    change = watchdog.update(facts, _troubles(**troubles), watchdog.since_ns + 1)
     expected = wanted if wanted in MOVES[before] else before
     assert watchdog.level is expected
     assert (change is None) == (expected is before)
     if change is not None:
         assert (change.before, change.after) == (before, expected)
-        assert watchdog.update(facts, Troubles(**troubles), watchdog.since_ns + 1) is None
+        assert watchdog.update(facts, _troubles(**troubles), watchdog.since_ns + 1) is None
 
 
 @pytest.mark.parametrize("level", [HOLD, PARK])
@@ -182,7 +190,7 @@ def test_rest_is_left_only_with_a_fresh_chunk(
 ) -> None:
     """HOLD and PARK end with a chunk of the new epoch that is young enough, and with nothing else."""
     watchdog = at_level(level)
-    change = watchdog.update(facts, Troubles(misses=misses), watchdog.since_ns + 1)
+    change = watchdog.update(facts, _troubles(misses=misses), watchdog.since_ns + 1)
     if after is None:
         assert (change, watchdog.level) == (None, level)
     else:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from segue.core.slowlink import SlowLink, SlowLinkRule
+from segue.core.link.slowlink import SlowLink, SlowLinkRule
 
 MS = 1_000_000
 RULE = SlowLinkRule(upload_ns=200 * MS)

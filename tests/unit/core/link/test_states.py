@@ -6,9 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segue.core.link import TRANSITIONS, Backoff, LinkEvent, LinkState, follow
-
-from .driver import MS
+from segue.core.link.states import TRANSITIONS, Backoff, LinkEvent, LinkState, follow
+from tests.unit.core.driver import MS
 
 S, E = LinkState, LinkEvent
 TABLE = {
