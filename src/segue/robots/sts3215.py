@@ -104,6 +104,9 @@ REGISTERS: Mapping[str, Register] = MappingProxyType(
     {value.name: value for value in dict(globals()).values() if isinstance(value, Register)}
 )
 MEMORY_BYTES = 128
+# Of Phase: positions count on beyond a turn, with a sign; from the factory it is clear in most servos
+# of an arm and set in some.
+MULTI_TURN = 0x10
 
 
 class Status(IntFlag):

@@ -49,6 +49,7 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
         "voltage": Command(("JOINT", "X"), "voltage gripper 3.5", FeetechBus.voltage),
         "clear": Command(("JOINT",), "clear gripper", FeetechBus.clear),
         "push": Command(("JOINT", "N"), "push gripper 200", FeetechBus.push),
+        "renumber": Command(("JOINT", "N"), "renumber wrist_flex 3", FeetechBus.renumber),
         "unplug": Command((), "unplug", FeetechBus.unplug),
         "plug": Command((), "plug", FeetechBus.plug),
         "state": Command((), "state", lambda bus: json.dumps(bus.state())),

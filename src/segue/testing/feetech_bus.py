@@ -26,6 +26,7 @@ from segue.clock import NS_PER_S
 from segue.errors import ConfigError
 from segue.robots import sts3215
 from segue.robots.calibration import Calibration
+from segue.robots.packets import MAX_ID
 from segue.robots.sts3215 import Status
 from segue.testing.servo import Servo
 from segue.testing.servo_arm import Role, so101_servos
@@ -181,6 +182,17 @@ class FeetechBus:
         """Supplies a servo with another voltage; outside its limits it says so and goes on."""
         with self._lock:
             self.servo(which).sense(sts3215.PRESENT_VOLTAGE, round(volts * 10))
+
+    def renumber(self, which: str | int, servo_id: int) -> None:
+        """Gives a servo another id; one that another servo has is then answered by both.
+
+        Raises:
+            ConfigError: no servo can have that id.
+        """
+        if not 0 <= servo_id <= MAX_ID:
+            raise ConfigError(f"servo id {servo_id}: expected 0 to {MAX_ID}")
+        with self._lock:
+            self.servo(which).set(sts3215.ID, servo_id)
 
     def clear(self, which: str | int) -> None:
         """Takes away what is wrong with a servo."""

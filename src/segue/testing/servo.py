@@ -7,6 +7,9 @@ Habits that matter to whoever drives one:
   survives the next loss of power.
 - Writing a goal switches torque on, without being asked to.
 - Switching torque on goes to whatever goal is in the register, however old.
+- With bit 4 of `Phase` it counts on beyond a turn, with a sign; how many turns
+  it has made is forgotten with the power. Some firmware goes on counting after
+  the bit was cleared, until its power was off (`keeps_count`).
 - An overloaded servo keeps `Protective_Torque` percent of its torque and says
   so until torque is switched anew; one that is too hot lets go altogether.
 
@@ -16,6 +19,8 @@ driver. Time is an argument. It knows nothing of packets.
 """
 
 from __future__ import annotations
+
+import math
 
 from segue.robots import sts3215
 from segue.robots.sts3215 import COUNTS_PER_TURN, Register, Status
@@ -55,6 +60,7 @@ FACTORY: tuple[tuple[Register, int], ...] = (
 _EEPROM = (*range(5, 40), *range(80, 128))
 _WRITABLE = frozenset((*_EEPROM, *range(40, 56)))
 _SENSORS = (sts3215.PRESENT_VOLTAGE, sts3215.PRESENT_TEMPERATURE)
+_FARTHEST = 2**15 - 1  # the register has a sign and fifteen bits
 _ACCELERATION_UNIT = 100  # counts/s^2
 _UNLIMITED = 254 * _ACCELERATION_UNIT * 4
 _STALL_CURRENT = 370  # in 6.5 mA: 2.4 A
@@ -79,6 +85,9 @@ class Servo:
         self.overloaded = False
         self._saved = b""
         self._strained_since_ns: int | None = None
+        self.keeps_count = False
+        self._counts_on = False  # beyond a turn
+        self._turns = 0  # of the shaft that it does not know of, counts
         for register, value in FACTORY:
             self.set(register, value)
         self.set(sts3215.ID, servo_id)
@@ -115,11 +124,12 @@ class Servo:
     def set(self, register: Register, value: int) -> None:
         """Gives `register` a value that survives power, whatever the lock says; for setting the scene."""
         self._put(register, value)
+        self._heed_phase()
         self._saved = bytes(self.memory)
 
     def present(self) -> int:
-        """Returns the position that it reports."""
-        return (round(self.shaft.position) - self.get(sts3215.HOMING_OFFSET)) % COUNTS_PER_TURN
+        """Returns the position that it reports: within a turn, or counted on beyond it."""
+        return max(-_FARTHEST, min(_FARTHEST, round(self._counted(round(self.shaft.position)))))
 
     def read(self, address: int, size: int) -> bytes | None:
         """Returns `size` bytes from `address` on; None beyond the end of its memory."""
@@ -138,6 +148,7 @@ class Servo:
             self.memory[sts3215.TORQUE_ENABLE.address] = 1
         if not self.memory[sts3215.LOCK.address]:
             self._save()
+        self._heed_phase()
         self.shaft.obey(self.order())
 
     def advance(self, now_ns: int) -> None:
@@ -154,7 +165,7 @@ class Servo:
         goal = max(low, min(high, get(sts3215.GOAL_POSITION)))
         # The shaft does not wrap, so the goal is put beside where it is.
         position = self.shaft.position
-        away = goal - (position - get(sts3215.HOMING_OFFSET)) % COUNTS_PER_TURN
+        away = goal - self._counted(position)
         acceleration = memory[sts3215.ACCELERATION.address] * _ACCELERATION_UNIT or _UNLIMITED
         speed = abs(get(sts3215.GOAL_VELOCITY)) or TOP_SPEED_COUNTS_S
         gain = memory[sts3215.P_GAIN.address]
@@ -179,6 +190,9 @@ class Servo:
             self.memory[address] = value
         self.memory[sts3215.LOCK.address] = 1
         self.overloaded, self._strained_since_ns = False, None
+        self._turns = math.floor(self.shaft.position / COUNTS_PER_TURN) * COUNTS_PER_TURN
+        self._counts_on = False
+        self._heed_phase()
         self._put(sts3215.TORQUE_LIMIT, self.get(sts3215.MAX_TORQUE))
         self._put(sts3215.GOAL_POSITION, self.present())
         self._measure()
@@ -186,6 +200,16 @@ class Servo:
 
     def _put(self, register: Register, value: int) -> None:
         self.memory[register.address : register.address + register.size] = register.encode(value)
+
+    def _heed_phase(self) -> None:
+        """Begins or ends counting beyond a turn, as the register says."""
+        wanted = bool(self.memory[sts3215.PHASE.address] & sts3215.MULTI_TURN)
+        self._counts_on = wanted or (self._counts_on and self.keeps_count)
+
+    def _counted(self, position: float) -> float:
+        """Returns where a shaft at `position` is to it, counts."""
+        at = position - self.get(sts3215.HOMING_OFFSET)
+        return at - self._turns if self._counts_on else at % COUNTS_PER_TURN
 
     def _save(self) -> None:
         saved = bytearray(self._saved)

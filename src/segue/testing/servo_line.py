@@ -17,12 +17,14 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
+from itertools import chain, repeat
 from typing import NamedTuple
 
 from segue.clock import NS_PER_S
 from segue.robots import packets, sts3215
 from segue.robots.packets import BROADCAST, HEADER, Instruction
 from segue.testing.servo import Servo
+from segue.testing.servo_overlap import Overlap, Turn, met
 
 NS_PER_BYTE = sts3215.BITS_PER_BYTE * NS_PER_S // sts3215.BAUD
 RETURN_DELAY_UNIT_NS = 2_000
@@ -70,6 +72,7 @@ class LineFaults:
         delay_ns: every reply arrives later by that, as through a slow adapter.
         mute: ids of servos that hear and obey, and never answer.
         unplugged: nothing is heard by anybody.
+        overlap: how the answers of servos with one id meet.
     """
 
     lose_replies: int = 0
@@ -78,6 +81,7 @@ class LineFaults:
     delay_ns: int = 0
     mute: frozenset[int] = frozenset()
     unplugged: bool = False
+    overlap: Overlap = Overlap.COLLIDE
 
 
 class ServoLine:
@@ -176,8 +180,8 @@ class ServoLine:
                 replies = self._read(self._at(target), *parameters)
             case Instruction.SYNC_READ if len(parameters) > 2:
                 # A servo that is not there leaves its turn empty, as a mute one does.
-                asked = [next(iter(self._at(servo)), None) for servo in parameters[2:]]
-                replies = self._read(asked, *parameters[:2])
+                asked = (self._at(servo) or (None,) for servo in parameters[2:])
+                replies = self._read(chain.from_iterable(asked), *parameters[:2])
             case Instruction.SYNC_WRITE if len(parameters) > 2:
                 self._sync_write(parameters[0], parameters[1], parameters[2:])
             case Instruction.WRITE | _Later.REG_WRITE if len(parameters) > 1:
@@ -257,14 +261,13 @@ class ServoLine:
         """Returns the replies, one after the other; None in place of a servo leaves a gap of that length."""
         heard: list[Reply] = []
         end_ns = self._sent_ns
-        for turn, (servo, data) in enumerate(answers):
-            delay = servo.memory[sts3215.RETURN_DELAY.address] if servo is not None else 0
-            end_ns += delay * RETURN_DELAY_UNIT_NS
-            end_ns += (packets.STATUS_OVERHEAD + len(data)) * NS_PER_BYTE
-            if servo is None or servo.id in self.faults.mute:
+        known_as = repeat(None) if ids is None else ids
+        turns = [_turn(servo, data, name) for (servo, data), name in zip(answers, known_as, strict=False)]
+        for turn in met(turns, self.faults.overlap, NS_PER_BYTE):
+            end_ns += turn.delay_ns + len(turn.answer) * NS_PER_BYTE
+            if turn.servo is None or turn.servo in self.faults.mute:
                 continue
-            whole = packets.packet(servo.id if ids is None else ids[turn], servo.status, data)
-            reply = self._spoil(whole)
+            reply = self._spoil(turn.answer)
             if reply is not None:
                 self._answered_ns = end_ns
                 heard.append((reply, end_ns + self.faults.delay_ns))
@@ -280,3 +283,12 @@ class ServoLine:
             faults.garble_replies -= 1
             return reply[:-2] + bytes((reply[-2] ^ 0x10, reply[-1]))
         return reply
+
+
+def _turn(servo: Servo | None, data: bytes, answers_as: int | None) -> Turn:
+    """Returns a servo's turn to answer; one that is not there leaves a gap as long as its answer."""
+    if servo is None:
+        return Turn(None, bytes(packets.STATUS_OVERHEAD + len(data)), 0)
+    known_as = servo.id if answers_as is None else answers_as
+    delay_ns = servo.memory[sts3215.RETURN_DELAY.address] * RETURN_DELAY_UNIT_NS
+    return Turn(known_as, packets.packet(known_as, servo.status, data), delay_ns)

@@ -39,6 +39,13 @@ def test_faults_are_set(bus: FeetechBus) -> None:
     assert [row["status"] for row in state.values()] == [32, 0, 0, 0, 0, 0]
 
 
+def test_a_servo_is_given_the_id_of_another(bus: FeetechBus) -> None:
+    """Two servos then have it; an id that no servo can have is refused in one line."""
+    assert obey(bus, "renumber wrist_flex 3") == "ok"
+    assert [each.id for each in bus.line.servos] == [1, 2, 3, 3, 5, 6]
+    assert obey(bus, "renumber wrist_flex 253") == "error: servo id 253: expected 0 to 252"
+
+
 @pytest.mark.parametrize(
     ("line", "says"),
     [

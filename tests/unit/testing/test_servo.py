@@ -133,6 +133,54 @@ def test_the_offset_is_taken_off_the_position(offset: int) -> None:
     assert run(servo, 0, 3 * NS_PER_S)[-1] == 1234
 
 
+def counting_beyond_a_turn(position: int = 2048) -> Servo:
+    """Returns a servo whose Phase says so, and that had power at the middle of its first turn."""
+    servo = at()
+    servo.set(sts.PHASE, servo.get(sts.PHASE) | sts.MULTI_TURN)
+    servo.shaft.push(position - 2048)
+    servo.advance(0)
+    return servo
+
+
+@pytest.mark.parametrize("position", [-32767, -9000, -1, 0, 4095, 4096, 6000, 9000, 32767])
+def test_with_bit_4_of_phase_it_counts_on_beyond_a_turn(position: int) -> None:
+    """Every position that the register can hold is reported, with its sign; without the bit none is."""
+    servo = counting_beyond_a_turn(position)
+    assert servo.get(sts.PRESENT_POSITION) == position
+    servo.set(sts.HOMING_OFFSET, 2047)
+    assert servo.present() == max(position - 2047, -32767)
+    servo.set(sts.PHASE, servo.get(sts.PHASE) & ~sts.MULTI_TURN)
+    assert servo.present() == (position - 2047) % 4096
+
+
+def test_beyond_a_turn_a_goal_is_meant_in_the_same_counts() -> None:
+    """A goal within the limits is turned back to, over several turns."""
+    servo = counting_beyond_a_turn(9000)
+    order(servo, sts.GOAL_POSITION, 3000)
+    assert run(servo, 0, 6 * NS_PER_S)[-1] == 3000
+    assert servo.shaft.position == 3000
+
+
+def test_the_turns_are_forgotten_with_the_power() -> None:
+    """After power on the count begins within the turn in which the shaft then is."""
+    servo = counting_beyond_a_turn(9000)
+    servo.power_cycle()
+    assert servo.present() == 9000 % 4096
+    servo.shaft.push(4096)
+    assert servo.present() == 9000 % 4096 + 4096
+
+
+def test_some_keep_their_count_until_power_is_off() -> None:
+    """Where firmware goes on counting after the bit was cleared, only the loss of power ends it."""
+    servo = counting_beyond_a_turn(6000)
+    servo.keeps_count = True
+    order(servo, sts.LOCK, 0)
+    order(servo, sts.PHASE, 12)
+    assert servo.present() == 6000
+    servo.power_cycle()
+    assert (servo.get(sts.PHASE), servo.present()) == (12, 6000 % 4096)
+
+
 def test_128_makes_here_the_middle() -> None:
     """Writing 128 to Torque_Enable sets the offset so that the present position reads 2048."""
     for actual in (0, 1000, 2048, 4095):
