@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from segue.clock import NS_PER_MS, NS_PER_S, Clock
 from segue.errors import RobotFault
 from segue.robots import packets
+from segue.robots.bus_doubles import doubled
 from segue.robots.bus_scan import answering_servos
 from segue.robots.packets import STATUS_OVERHEAD, StatusPacket
 from segue.robots.sts3215 import BAUD, BITS_PER_BYTE, Register
@@ -96,6 +97,15 @@ class ServoBus:
         """
         self._late_answers = True
         return answering_servos(self.port, self._clock)
+
+    def doubles(self, servos: Collection[int]) -> dict[int, bool]:
+        """Returns the ids to which two servos answer, each with whether that is certain; see `doubled`.
+
+        Raises:
+            RobotFault: the port is gone.
+        """
+        self._let_it_fall_silent()
+        return doubled(self.port, self._clock, servos)
 
     def read(self, servo: int, register: Register) -> Reading:
         """Returns one register of one servo.
