@@ -33,9 +33,11 @@ JOINT_IDS: Mapping[str, int] = MappingProxyType(
 )
 GRIPPER = "gripper"
 MAX_COUNT = COUNTS_PER_TURN - 1
-MAX_OFFSET = 2 ** (HOMING_OFFSET.sign_bit or 0) - 1
+MAX_OFFSET: int = 2 ** (HOMING_OFFSET.sign_bit or 0) - 1
 # The present name comes first; the other two are what files were called before January 2026.
 FOLDERS = ("so_follower", "so101_follower", "so100_follower")
+# 18 degrees: less is a joint that somebody forgot, or touched in passing, when its range was found.
+LEAST_RANGE = 200
 _MAX_FILE_BYTES = 64 * 1024
 # A file name has at most 255, and a draft and a kept copy have longer ones than the file.
 _MAX_ID_BYTES = 200
@@ -132,10 +134,23 @@ def load_calibration(path: Path) -> Calibration:
         ConfigError: it is not one, or holds what no arm can have; the file, the joint and the value
             are named.
     """
-    joints = _read_json(path)
-    _check_keys(f"{path}", joints, tuple(JOINT_IDS))
+    return checked_calibration(f"{path}", _read_json(path))
+
+
+def checked_calibration(where: str, joints: object) -> Calibration:
+    """Returns a calibration from what LeRobot's JSON holds, joints in their order on the arm.
+
+    Args:
+        where: it comes from, for messages.
+        joints: fields of a `MotorCalibration` by joint, of whatever type they are.
+
+    Raises:
+        ConfigError: it is not one, or holds what no arm can have; the joint and the value are named.
+    """
+    _check_keys(where, joints, tuple(JOINT_IDS))
+    assert isinstance(joints, Mapping)
     return MappingProxyType(
-        {name: _joint(f"{path}: {name}", joints[name], JOINT_IDS[name]) for name in JOINT_IDS}
+        {name: _joint(f"{where}: {name}", joints[name], JOINT_IDS[name]) for name in JOINT_IDS}
     )
 
 
@@ -300,5 +315,11 @@ def _joint(where: str, raw: Any, servo: int) -> MotorCalibration:
         raise ConfigError(
             f"{where}: range_min={joint.range_min} and range_max={joint.range_max}; expected the first "
             "below the second: are the limits swapped?"
+        )
+    if joint.range_max - joint.range_min < LEAST_RANGE:
+        raise ConfigError(
+            f"{where}: range_min={joint.range_min} and range_max={joint.range_max}; expected at least "
+            f"{LEAST_RANGE} counts between them, since every joint turns further: run `segue calibrate` and "
+            "move it from stop to stop"
         )
     return joint

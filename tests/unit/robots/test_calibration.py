@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from segue.errors import ConfigError
 from segue.robots.calibration import (
     JOINT_IDS,
+    LEAST_RANGE,
     Calibration,
     MotorCalibration,
     Scale,
@@ -71,14 +72,15 @@ def lerobot_counts(units: float, joint: MotorCalibration, unit: Unit) -> int:
 
 
 @st.composite
-def joints(draw: st.DrawFn) -> MotorCalibration:
-    low = draw(st.integers(0, 4094))
+def joints(draw: st.DrawFn, least: int = 1) -> MotorCalibration:
+    """Draws a joint whose range has `least` counts or more."""
+    low = draw(st.integers(0, 4095 - least))
     return MotorCalibration(
         id=draw(st.integers(0, 252)),
         drive_mode=draw(st.integers(0, 1)),
         homing_offset=draw(st.integers(-2047, 2047)),
         range_min=low,
-        range_max=draw(st.integers(low + 1, 4095)),
+        range_max=draw(st.integers(low + least, 4095)),
     )
 
 
@@ -148,7 +150,7 @@ def test_a_file_is_written_as_lerobot_writes_it(tmp_path: Path) -> None:
 
 
 @settings(max_examples=20, deadline=None)  # each waits for the disk
-@given(found=st.tuples(*[joints() for _ in JOINT_IDS]))
+@given(found=st.tuples(*[joints(LEAST_RANGE) for _ in JOINT_IDS]))
 def test_what_is_saved_is_loaded(
     found: tuple[MotorCalibration, ...], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -198,11 +200,17 @@ def written(path: Path, change: Mapping[str, Any]) -> Path:
     [
         ({"range_min": 3000, "range_max": 700}, "range_min=3000 and range_max=700; .*limits swapped"),
         ({"range_min": 700, "range_max": 700}, "range_min=700 and range_max=700; expected the first below"),
+        ({"range_min": 2780, "range_max": 2795}, "range_min=2780 and range_max=2795; .* at least 200 counts"),
+        ({"range_min": 0, "range_max": 1}, "range_min=0 and range_max=1; .* run `segue calibrate`"),
+        ({"range_min": 700, "range_max": 899}, "range_min=700 and range_max=899; expected at least 200"),
         ({"range_min": -1}, "range_min=-1; expected a whole number from 0 to 4095"),
         ({"range_max": 4096}, "range_max=4096; expected a whole number from 0 to 4095"),
         ({"range_max": 10**4000}, r"range_max=1\d*\.\.\.\d*; expected a whole number from 0 to 4095"),
         ({"range_max": 3000.0}, r"range_max=3000\.0; expected a whole number"),
         ({"range_max": "3000"}, "range_max='3000'; expected a whole number"),
+        ({"range_max": float("nan")}, "range_max=nan; expected a whole number from 0 to 4095"),
+        ({"range_max": float("inf")}, "range_max=inf; expected a whole number from 0 to 4095"),
+        ({"range_max": [3000]}, r"range_max=\[3000\]; expected a whole number from 0 to 4095"),
         ({"homing_offset": 2048}, "homing_offset=2048; expected a whole number from -2047 to 2047"),
         ({"homing_offset": -2048}, "homing_offset=-2048; expected a whole number from -2047 to 2047"),
         ({"drive_mode": True}, "drive_mode=True; expected a whole number from 0 to 1"),
@@ -222,6 +230,20 @@ def test_a_joint_that_no_arm_has_is_refused(tmp_path: Path, change: dict[str, An
     assert caught.value.exit_code == 78
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize("name", JOINT_IDS)
+def test_a_range_of_18_degrees_is_the_least(tmp_path: Path, name: str) -> None:
+    """What `segue calibrate` itself would not take for a joint that was moved is refused, of any joint."""
+    path = tmp_path / "arm.json"
+    for width in (LEAST_RANGE, LEAST_RANGE - 1):
+        narrow = {**ARM, name: replace(ARM[name], range_min=1000, range_max=1000 + width)}
+        save_calibration(path, narrow)
+        if width == LEAST_RANGE:
+            assert load_calibration(path) == narrow
+            continue
+        with pytest.raises(ConfigError, match=rf"arm\.json: {name}: range_min=1000 and range_max=1199"):
+            load_calibration(path)
 
 
 def test_two_joints_that_are_exchanged_ids_included_are_refused(tmp_path: Path) -> None:
