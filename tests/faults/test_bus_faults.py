@@ -149,6 +149,41 @@ def test_a_servo_in_danger(order: str, row: Row, bench: Bench, judged: Judge) ->
     row.note(f"exit 80, {joint} named, the others hold, {judged(made)} commands clean")
 
 
+@pytest.mark.fault(
+    "17b", "a supply that is too high, in mid-run", "≤ 3 ticks: FAULT, joint and volts named; 80"
+)
+def test_a_supply_that_becomes_too_high(row: Row, bench: Bench, judged: Judge) -> None:
+    """More volts than a servo allows itself, for two ticks in a row, latch; a spike of one tick does not."""
+    made = bench.arm().moving(2)
+    ordered_ns = bench.bus.order("voltage shoulder_lift 12")
+    fault = made.first("level", ordered_ns, state_to="FAULT")
+    row.within("FAULT after", (fault["mono_ns"] - ordered_ns) / MS, 3 * TICK_MS)
+    assert made.wait() == 80, made.words()
+    assert "shoulder_lift (servo 2) gets 12.0 V and may have 8.0 V at most" in made.words()
+    assert bench.torque() == [1] * 6
+    row.note(f"exit 80, volts named, all joints hold, {judged(made)} commands clean")
+
+
+@pytest.mark.fault(
+    "17c", "two servos of one id, a supply too high", "torque never enabled, 74, the remedy named"
+)
+@pytest.mark.parametrize(
+    ("order", "says"),
+    [
+        ("renumber wrist_flex 3", "two servos answer to id 3 (elbow_flex): disconnect one of them"),
+        ("voltage shoulder_lift 12", "shoulder_lift (servo 2) gets 12.0 V and may have 8.0 V at most"),
+    ],
+)
+def test_servos_that_are_not_ready(order: str, says: str, row: Row, bench: Bench) -> None:
+    """An arm whose servos cannot be told apart, or would burn, is not powered, and it is said what to do."""
+    bench.bus.order(order)
+    made = bench.arm()
+    assert made.wait() == 74, made.words()
+    assert says in made.words()
+    assert bench.never_powered()
+    row.note(f"{order}: 74, remedy named, no torque")
+
+
 @pytest.mark.fault(18, "USB serial unplugged", "≤ 1 tick; “torque state unknown”; 74")
 def test_a_pulled_plug(row: Row, bench: Bench, judged: Judge) -> None:
     """A pulled plug is noticed at the next tick, and the words say what nobody can know any more."""
@@ -249,13 +284,19 @@ def _swapped(calibration: dict[str, Any]) -> None:
     motor["range_min"], motor["range_max"] = motor["range_max"], motor["range_min"]
 
 
+def _narrow(calibration: dict[str, Any]) -> None:
+    calibration["elbow_flex"] |= {"range_min": 2780, "range_max": 2795}
+
+
 def _short(calibration: dict[str, Any]) -> None:
     del calibration["gripper"]
 
 
 @pytest.mark.fault(21, "calibration missing, another's, swapped", "torque never enabled, 78, the file named")
 @pytest.mark.parametrize(
-    "spoil", [None, _another, _swapped, _short], ids=["none", "other", "swapped", "short"]
+    "spoil",
+    [None, _another, _swapped, _short, _narrow],
+    ids=["none", "other", "swapped", "short", "narrow"],
 )
 def test_a_wrong_calibration(
     spoil: Callable[[dict[str, Any]], None] | None, row: Row, bench: Bench, request: pytest.FixtureRequest

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from lerobot.robots.so_follower import SO101FollowerConfig
 
+from segue.errors import ConfigError
 from segue.robots import sts3215
 from segue.robots.sts3215 import Register
 from segue.testing import FeetechBus
@@ -22,7 +23,6 @@ RUNNING = {
     each.name for each in (sts3215.TORQUE_ENABLE, sts3215.LOCK, sts3215.GOAL_POSITION, sts3215.TORQUE_LIMIT)
 }
 Held = dict[tuple[int, str], int]
-MULTI_TURN = 0x10  # of Phase: positions beyond a turn, which neither driver expects
 
 
 @pytest.fixture
@@ -36,12 +36,29 @@ def odd_bus() -> Iterator[FeetechBus]:
             servo.set(sts3215.D_GAIN, 30)
             servo.set(sts3215.MAX_ACCELERATION, 100)
             servo.set(sts3215.OPERATING_MODE, 0)
-            servo.set(sts3215.PHASE, servo.get(sts3215.PHASE) | MULTI_TURN)
         yield bus
+
+
+def count_beyond_a_turn(bus: FeetechBus) -> None:
+    """Sets the bit of Phase that lets positions leave a turn, which neither driver expects."""
+    for servo in bus.line.servos:
+        servo.set(sts3215.PHASE, servo.get(sts3215.PHASE) | sts3215.MULTI_TURN)
+
+
+def test_segue_refuses_what_lerobot_clears(odd_bus: FeetechBus, folder: Path) -> None:
+    """Servos that count beyond a turn are not driven before somebody cleared the bit, as LeRobot does."""
+    count_beyond_a_turn(odd_bus)
+    with pytest.raises(ConfigError, match=r"counts? beyond one turn"):
+        segue_arm(odd_bus, CALIBRATION).connect()
+    with connected(lerobot_arm(odd_bus, folder)):
+        pass
+    with connected(segue_arm(odd_bus, CALIBRATION)):
+        assert all(servo.torque for servo in odd_bus.line.servos)
 
 
 def test_segue_spares_what_lerobot_configured(odd_bus: FeetechBus, folder: Path) -> None:
     """On an arm that LeRobot configured Segue writes torque and goals, and no setting."""
+    count_beyond_a_turn(odd_bus)
     with connected(lerobot_arm(odd_bus, folder)):
         pass
     before = len(odd_bus.writes)

@@ -128,7 +128,7 @@ def port_line(facts: PortFacts) -> str:
 
 def _what_answers(facts: PortFacts) -> str:
     if not facts.servos:
-        return NOTHING
+        return facts.doubles or NOTHING
     servos = facts.servos
     parts = [f"{_who(facts)} ({_models(servos)})", _range([each.volts for each in servos], "V", ".1f")]
     parts.append(f"{max(each.celsius for each in servos)} °C at most")
@@ -136,7 +136,7 @@ def _what_answers(facts: PortFacts) -> str:
     if torque:
         parts.append("torque on" if len(torque) == len(servos) else f"torque on in {', '.join(torque)}")
     parts += [facts.owner or UNKNOWN_OWNER] if facts.is_arm else []
-    return ", ".join(parts)
+    return ", ".join(parts) + (f"; {facts.doubles}" if facts.doubles else "")
 
 
 def _who(facts: PortFacts) -> str:

@@ -1,9 +1,10 @@
 """`segue release`: frees an arm that was left with torque.
 
 A run that cannot know that its arm lies safely leaves it holding. Here a person
-supports it, and it sinks within half a second. Servos that are mute are named;
-the others are freed all the same. A signal that comes while the arm sinks waits
-until it is free: an arm with torque and next to no strength would be the worst.
+supports it, and it sinks within half a second. Servos that are mute, or share an
+id, are named; the others are freed all the same, whatever their supply. A signal
+that comes while the arm sinks waits until it is free: an arm with torque and next
+to no strength would be the worst.
 """
 
 from __future__ import annotations
@@ -86,16 +87,18 @@ def release(
 
     Raises:
         ConfigError: the person did not agree; nothing was changed.
-        RobotFault: no servo answers, one is mute, or one does not obey.
+        RobotFault: no servo answers, one is mute or shares its id, or one does not obey.
     """
     from segue.client.ending import signals_to
     from segue.robots import so101_torque, sts3215
     from segue.robots.calibration import JOINT_IDS
 
-    there = {joint: servo for joint, servo in JOINT_IDS.items() if bus.ping(servo) is not None}
-    if not there:
+    doubles = bus.doubles(JOINT_IDS.values())
+    asked = {joint: servo for joint, servo in JOINT_IDS.items() if servo not in doubles}
+    there = {joint: servo for joint, servo in asked.items() if bus.ping(servo) is not None}
+    if not there and not doubles:
         raise RobotFault("no servo answers; is the arm's power supply plugged in and switched on?")
-    torque = bus.read_all(list(there.values()), sts3215.TORQUE_ENABLE)
+    torque = bus.read_all(list(there.values()), sts3215.TORQUE_ENABLE) if there else {}
     holding = {joint: servo for joint, servo in there.items() if torque[servo]}
     if holding and ask is not None:
         question = (
@@ -111,21 +114,44 @@ def release(
         with suppress(OSError) if came else nullcontext():
             if came:
                 tell(f"{signal.Signals(came[0]).name} came while the arm sank, which was finished first")
-            _report(tell, there, holding, JOINT_IDS)
+            _tell_supply(bus, there, tell)
+            _report(tell, there, holding, doubles)
     return came[0] if came else 0
+
+
+def _tell_supply(bus: ServoBus, there: Mapping[str, int], tell: Callable[[str], None]) -> None:
+    """Tells of a supply that no arm is driven with; it keeps no arm from being freed."""
+    from segue.robots.so101_ready import check_supply
+
+    try:
+        check_supply(bus, there)
+    except RobotFault as fault:
+        tell(str(fault))
 
 
 def _report(
     tell: Callable[[str], None],
     there: Mapping[str, int],
     holding: Mapping[str, int],
-    joints: Mapping[str, int],
+    doubles: Mapping[int, bool],
 ) -> None:
-    for joint, servo in joints.items():
-        if joint not in there:
+    from segue.robots.calibration import JOINT_IDS
+    from segue.robots.so101_ready import doubles_words
+
+    for joint, servo in JOINT_IDS.items():
+        if servo in doubles:
+            tell(f"{joint} (servo {servo}): answers twice, or garbled")
+        elif joint not in there:
             tell(f"{joint} (servo {servo}): does not answer")
         else:
             tell(f"{joint} (servo {servo}): {'freed' if joint in holding else 'had no torque'}")
-    mute = [joint for joint in joints if joint not in there]
-    if mute:
-        raise RobotFault(f"the torque state of {', '.join(mute)} is unknown: no answer; the others are free")
+    unknown = [joint for joint in JOINT_IDS if joint not in there]
+    if doubles:
+        raise RobotFault(
+            f"the torque state of {', '.join(unknown)} is unknown, the others are free: support the arm and "
+            f"switch its power off to free it; {doubles_words(doubles, JOINT_IDS)}"
+        )
+    if unknown:
+        raise RobotFault(
+            f"the torque state of {', '.join(unknown)} is unknown: no answer; the others are free"
+        )

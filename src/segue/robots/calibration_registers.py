@@ -67,6 +67,27 @@ def write_registers(bus: ServoBus, calibration: Calibration) -> None:
         write_kept(bus, joint.id, sts3215.LOCK, lock)
 
 
+def count_within_a_turn(bus: ServoBus, ids: Mapping[str, int]) -> list[str]:
+    """Lets servos that count beyond one turn do so no more, for good, and returns which they were.
+
+    Of `Phase` one bit is changed, and each lock is left as it was.
+
+    Raises:
+        RobotFault: a servo has torque, does not answer, or does not keep what it was sent.
+    """
+    changed = []
+    for name, servo in ids.items():
+        phase = bus.read(servo, sts3215.PHASE).value
+        if phase & sts3215.MULTI_TURN:
+            refuse_torque(bus, {name: servo})
+            lock = bus.read(servo, sts3215.LOCK).value
+            write_kept(bus, servo, sts3215.LOCK, 0)
+            write_kept(bus, servo, sts3215.PHASE, phase & ~sts3215.MULTI_TURN)
+            write_kept(bus, servo, sts3215.LOCK, lock)
+            changed.append(name)
+    return changed
+
+
 def refuse_torque(bus: ServoBus, ids: Mapping[str, int]) -> None:
     """Makes sure that no servo has torque.
 

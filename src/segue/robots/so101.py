@@ -32,6 +32,8 @@ from segue.robots.so101_follow import Follow
 from segue.robots.so101_health import Health
 from segue.robots.so101_lookback import LookBack
 from segue.robots.so101_pose import Pose
+from segue.robots.so101_ranges import wide_ranges
+from segue.robots.so101_ready import check_ready
 from segue.robots.so101_units import DEG_PER_COUNT, ArmUnits
 
 if TYPE_CHECKING:
@@ -157,7 +159,8 @@ class SO101:
         self._clock = clock or SystemClock()
         self._opener = opener
         self._arm: _Arm | None = None
-        self._last_notes: list[str] = []
+        doubts = wide_ranges(config.units.calibration)
+        self._last_notes = [f"{config.calibration_file}: {each}" for each in doubts]
         self._counted: dict[str, int] = {}
 
     def __repr__(self) -> str:
@@ -270,7 +273,7 @@ class SO101:
     def _prepared(self, bus: ServoBus) -> _Arm:
         config, units = self.config, self.config.units
         ids, calibration, servos = units.ids, units.calibration, list(units.ids.values())
-        so101_setup.check_servos(bus, ids)
+        limits = check_ready(bus, ids)
         writes = config.write_calibration and not config.dry_run
         so101_setup.check_calibration(bus, calibration, config.calibration_file, writes)
         initial = so101_setup.check_pose(bus, calibration, config.calibration_file)
@@ -280,7 +283,7 @@ class SO101:
             so101_setup.configure(bus, ids, holds=any(torque.values()))
             ranges = {joint.id: (joint.range_min, joint.range_max) for joint in calibration.values()}
             goals = so101_torque.hold_here(bus, self._clock, ranges, initial)
-        health = Health(ids)
+        health = Health(ids, limits)
         follow = Follow(health, [servo for name, servo in ids.items() if name != GRIPPER])
         pose = Pose(goals or initial, self._clock.now_ns())
         lookback, slack = LookBack(health, servos, goals), not any(torque.values())

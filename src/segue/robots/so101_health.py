@@ -3,17 +3,21 @@
 A status bit stands in each reply and in a register: where both have it once is
 enough, since a servo that lets go and takes hold again is worse than one that is
 looked after. A bit in one of them alone may be noise that the checksum of eight
-bits let through, and counts if it is there in the next tick, too. A voltage out of range is told and
-not latched, since a battery or a thin cable dips whenever the arm accelerates.
+bits let through, and counts if it is there in the next tick, too. A voltage that is too low is told and
+not latched, since a battery or a thin cable dips whenever the arm accelerates. One above what the servo
+allows itself burns it: seen in two ticks in a row it is a danger like the others, whether or not the
+servo says so; in one alone it may be what a joint gives back that is braked.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 from segue.errors import SafetyLatch
 from segue.robots.packets import StatusPacket
 from segue.robots.sts3215 import (
+    MAX_VOLTAGE,
     PRESENT_POSITION,
     PRESENT_TEMPERATURE,
     PRESENT_VOLTAGE,
@@ -22,6 +26,11 @@ from segue.robots.sts3215 import (
     Status,
 )
 
+# Least and highest voltage that a servo allows itself, tenths of a volt, by id.
+Limits = Mapping[int, tuple[int, int]]
+
+# Servos for 5 to 7.4 V come with a limit of 8 V, those for 12 V with one of 14 V.
+_LEAST_LIMIT = 60
 DANGERS = Status.OVERLOADED | Status.OVERHEATED | Status.OVERCURRENT | Status.ANGLE_SENSOR
 
 # A voltage that flickers is told once; after so many good ticks in a row a new dip is news again.
@@ -37,17 +46,42 @@ def in_block(answer: StatusPacket, register: Register) -> int:
     return register.decode(answer.data[register.address - BLOCK :])
 
 
+def too_many_volts(above: Mapping[str, tuple[int, int]]) -> str:
+    """Returns for a person which servos get more volts than they may, and what to do.
+
+    Args:
+        above: by the servo's name what it gets and what it may have, tenths of a volt.
+    """
+    alike: dict[tuple[int, int], list[str]] = {}
+    for name, pair in above.items():
+        alike.setdefault(pair, []).append(name)
+    said = "; ".join(
+        f"{', '.join(names)} {'gets' if len(names) == 1 else 'get'} {gets / 10:.1f} V "
+        f"and may have {may / 10:.1f} V at most"
+        for (gets, may), names in alike.items()
+    )
+    if min(may for _, may in alike) < _LEAST_LIMIT:
+        remedy = f"no servo has so low a limit from the factory: set its register {MAX_VOLTAGE.name} to "
+        return f"{said}; {remedy}80, or to 140 where it is built for 12 V"
+    return (
+        f"{said}: this is the wrong power supply; support the arm, switch the supply off, and use one that "
+        "these servos are built for"
+    )
+
+
 class Health:
     """Heeds what each servo says, and remembers the worst."""
 
-    def __init__(self, ids: Mapping[str, int]) -> None:
-        """Takes the servos by joint."""
+    def __init__(self, ids: Mapping[str, int], limits: Limits = MappingProxyType({})) -> None:
+        """Takes the servos by joint, and the voltages that they may have; one without any may have all."""
         self.hottest_c = 0
         self.lowest_dv: int | None = None  # tenths of a volt
         self._names = {servo: name for name, servo in ids.items()}
         self._sagging: dict[int, int] = {}  # ticks until a servo counts as well again
         self._notes: list[str] = []
         self._told: dict[int, Status] = {}
+        self._limits = limits
+        self._above: set[int] = set()  # got too many volts in the last tick
 
     def __repr__(self) -> str:
         return f"<Health hottest={self.hottest_c} lowest={self.lowest_dv} sagging={sorted(self._sagging)}>"
@@ -58,7 +92,7 @@ class Health:
         Raises:
             SafetyLatch: a servo says that it is in danger; the joint is named.
         """
-        dangers = []
+        dangers, above = [], {}
         for servo, answer in answers.items():
             status = self._confirmed(servo, Status(answer.error), Status(in_block(answer, STATUS)))
             celsius, tenths = in_block(answer, PRESENT_TEMPERATURE), in_block(answer, PRESENT_VOLTAGE)
@@ -67,6 +101,10 @@ class Health:
             self._note_voltage(servo, Status.VOLTAGE in status, tenths)
             if status & DANGERS:
                 dangers.append(f"{self.name(servo)} is {(status & DANGERS).words()} ({celsius} °C)")
+            if self._stays_above(servo, tenths):
+                above[self.name(servo)] = (tenths, self._limits[servo][1])
+        if above:
+            dangers.append(too_many_volts(above))
         if dangers:
             raise SafetyLatch("; ".join(dangers))
 
@@ -74,6 +112,15 @@ class Health:
         """Returns the bits that reply and register agree on, or that were told in the last tick, too."""
         before, self._told[servo] = self._told.get(servo, Status(0)), header | register
         return (header & register) | ((header | register) & before)
+
+    def _stays_above(self, servo: int, tenths: int) -> bool:
+        """Notes what a servo gets, and returns whether it is too much for the second tick in a row."""
+        was_above = servo in self._above
+        if servo in self._limits and tenths > self._limits[servo][1]:
+            self._above.add(servo)
+            return was_above
+        self._above.discard(servo)
+        return False
 
     def name(self, servo: int) -> str:
         """Returns a servo for a person: its joint and its id."""

@@ -1,9 +1,10 @@
-"""What has to agree before an arm may have torque: servos, calibration, pose, settings.
+"""What has to agree before an arm may have torque: calibration, pose, settings.
 
-Every check comes before anything is written, and everything is written before
-torque is switched on. An arm that was left holding is never let go here: what
-it needs can either be done while it holds, or is refused. Settings in EEPROM
-are LeRobot's, written only where they differ, because that memory wears out.
+Whether the servos are all there and well is asked before (`so101_ready`). Every
+check comes before anything is written, and everything is written before torque
+is switched on. An arm that was left holding is never let go here: what it needs
+can either be done while it holds, or is refused. Settings in EEPROM are
+LeRobot's, written only where they differ, because that memory wears out.
 """
 
 from __future__ import annotations
@@ -11,14 +12,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
-from segue.errors import ConfigError, RobotFault, SafetyLatch
+from segue.errors import ConfigError, RobotFault
 from segue.robots import calibration_registers, sts3215
-from segue.robots.calibration import GRIPPER, Calibration
+from segue.robots.calibration import GRIPPER, MAX_COUNT, Calibration
 from segue.robots.calibration_registers import write_kept
 from segue.robots.feetech import ServoBus
-from segue.robots.so101_health import DANGERS
+from segue.robots.so101_ready import RELEASE, check_counting
 from segue.robots.so101_torque import LIMIT_TOLERANCE_COUNTS
-from segue.robots.sts3215 import MODEL_NUMBER, Register, Status
+from segue.robots.sts3215 import Register
 
 ACCELERATION = 254
 
@@ -46,42 +47,19 @@ _SOUND: Mapping[Register, tuple[int, int, int]] = MappingProxyType(
         sts3215.MAX_TEMPERATURE: (0, 85, 70),
     }
 )
-# Of Phase: positions count on beyond a turn, so that they may be negative or larger than any limit.
-_MULTI_TURN = 0x10
 # They need an open lock to survive power; the last lies on the factory's own page.
 _KEPT = frozenset((*(r for r in sts3215.REGISTERS.values() if r.eeprom), sts3215.MAX_ACCELERATION))
-_RELEASE = "support the arm and run `segue release` first"
-
-
-def check_servos(bus: ServoBus, ids: Mapping[str, int]) -> None:
-    """Makes sure that every servo is there, is of the right kind and is well.
-
-    Raises:
-        RobotFault: one is missing or of another kind; what answers instead is named.
-        SafetyLatch: one says that it is in danger already.
-    """
-    found = {name: bus.ping(servo) for name, servo in ids.items()}
-    missing = [f"{name} (servo {ids[name]})" for name, status in found.items() if status is None]
-    if missing:
-        raise RobotFault(_who_is_there(bus, ids, missing))
-    for name, model in zip(ids, bus.read_all(list(ids.values()), sts3215.MODEL).values(), strict=True):
-        if model != MODEL_NUMBER:
-            says = f"is of model {model}, expected {MODEL_NUMBER}, an STS3215"
-            raise RobotFault(f"{name} (servo {ids[name]}) {says}")
-    for name, status in found.items():
-        danger = Status(status or 0) & DANGERS
-        if danger:
-            raise SafetyLatch(f"{name} (servo {ids[name]}) is {danger.words()}; {_RELEASE} and let it rest")
 
 
 def check_calibration(bus: ServoBus, calibration: Calibration, file: str, writes: bool) -> None:
-    """Makes sure that the servos hold the file's calibration; `writes` brings it to them.
+    """Makes sure that the servos count as the file means it and hold its numbers; `writes` brings these.
 
     Raises:
-        ConfigError: they hold another and are not to be written.
+        ConfigError: they count beyond a turn, or hold other numbers and are not to be written.
         RobotFault: a servo has torque, does not answer or does not keep what it is sent.
     """
     ids = {name: joint.id for name, joint in calibration.items()}
+    check_counting(bus, ids, file)
     differences = calibration_registers.differences(
         calibration_registers.read_registers(bus, ids), calibration
     )
@@ -107,13 +85,24 @@ def check_pose(bus: ServoBus, calibration: Calibration, file: str) -> dict[int, 
     for name, joint in calibration.items():
         at, low, high = counts[joint.id], joint.range_min, joint.range_max
         if not low - LIMIT_TOLERANCE_COUNTS <= at <= high + LIMIT_TOLERANCE_COUNTS:
+            if not 0 <= at <= MAX_COUNT:
+                says = beyond_a_turn(name, joint.id, at)
+                raise ConfigError(f"{file}: {says}; where that does not help, move it inside by hand")
             holds = bus.read(joint.id, sts3215.TORQUE_ENABLE).value
-            free = f"it holds itself: {_RELEASE}, then " if holds else ""
+            free = f"it holds itself: {RELEASE}, then " if holds else ""
             raise ConfigError(
                 f"{file}: {name} (servo {joint.id}) is at {at}, outside of its range from {low} to {high}; "
                 f"{free}move it inside by hand, or run `segue calibrate`"
             )
     return counts
+
+
+def beyond_a_turn(name: str, servo: int, at: int) -> str:
+    """Returns what to do about a servo that is at more than a turn although it counts within one."""
+    return (
+        f"{name} (servo {servo}) is at {at}, beyond one turn: it still counts the turns from before its "
+        "register Phase was changed; support the arm, switch its power off and on, and try again"
+    )
 
 
 def configure(bus: ServoBus, ids: Mapping[str, int], holds: bool) -> None:
@@ -133,7 +122,7 @@ def configure(bus: ServoBus, ids: Mapping[str, int], holds: bool) -> None:
     kept = [(name, register, value) for name, register, value in wrong if register in _KEPT]
     if kept and holds:
         listed = ", ".join(f"{name} {register.name}" for name, register, _ in kept)
-        raise RobotFault(f"the arm holds itself, and settings have to be written ({listed}); {_RELEASE}")
+        raise RobotFault(f"the arm holds itself, and settings have to be written ({listed}); {RELEASE}")
     for servo in {ids[name] for name, _, _ in kept}:
         write_kept(bus, servo, sts3215.LOCK, 0)
     for name, register, value in wrong:
@@ -163,23 +152,6 @@ def _wrong_settings(bus: ServoBus, ids: Mapping[str, int]) -> Iterator[tuple[str
     for register, value in _EVERY_SERVO.items():
         found = bus.read_all(list(ids.values()), register)
         yield from ((name, register, value) for name, servo in ids.items() if found[servo] != value)
-    phases = bus.read_all(list(ids.values()), sts3215.PHASE)
-    for name, servo in ids.items():
-        if phases[servo] & _MULTI_TURN:
-            yield name, sts3215.PHASE, phases[servo] & ~_MULTI_TURN
     for register, value in _GRIPPER.items():
         if bus.read(ids[GRIPPER], register).value != value:
             yield GRIPPER, register, value
-
-
-def _who_is_there(bus: ServoBus, ids: Mapping[str, int], missing: list[str]) -> str:
-    """Returns who is missing, and who answers instead."""
-    others = bus.scan()
-    if not others:
-        return "no servo answers; is the arm's power supply plugged in and switched on?"
-    strangers = [servo for servo in others if servo not in ids.values()]
-    there = f"; instead there is servo {', '.join(map(str, strangers))}" if strangers else ""
-    return (
-        f"no answer from {', '.join(missing)}{there}; servos that answer: {', '.join(map(str, others))}; "
-        "look at the cable that leads to the missing one"
-    )

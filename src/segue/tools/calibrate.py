@@ -14,29 +14,36 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Protocol
 
 from segue.client.ending import signals_to
 from segue.clock import Clock, SystemClock
-from segue.errors import RobotFault, SegueError
+from segue.errors import ConfigError, RobotFault, SegueError
 from segue.robots import so101_torque, sts3215
-from segue.robots.calibration import JOINT_IDS, MAX_COUNT, MAX_OFFSET, Calibration, MotorCalibration
+from segue.robots.calibration import (
+    JOINT_IDS,
+    LEAST_RANGE,
+    MAX_COUNT,
+    MAX_OFFSET,
+    Calibration,
+    MotorCalibration,
+    checked_calibration,
+)
 from segue.robots.calibration_registers import (
+    count_within_a_turn,
     read_registers,
     refuse_torque,
     write_kept,
     write_registers,
 )
 from segue.robots.feetech import ServoBus
-from segue.robots.so101_setup import check_servos
+from segue.robots.so101_ranges import FULL_TURN, wide_ranges
+from segue.robots.so101_ready import check_ready
+from segue.robots.so101_setup import beyond_a_turn
 from segue.robots.sts3215 import COUNTS_PER_TURN
 
 MIDDLE = MAX_COUNT // 2
-# It turns without a stop, so its whole counter is its way.
-FULL_TURN = "wrist_roll"
-# 18 degrees: less is a joint that somebody forgot, or touched in passing.
-LEAST_WAY = 200
 _POSITION_MODE = 0
 
 
@@ -52,7 +59,7 @@ class Way:
     @property
     def is_moved(self) -> bool:
         """Whether it was moved far enough to believe it."""
-        return self.most - self.least >= LEAST_WAY
+        return self.most - self.least >= LEAST_RANGE
 
 
 class Person(Protocol):
@@ -88,10 +95,11 @@ def calibrated(bus: ServoBus, person: Person, clock: Clock | None = None) -> Ite
         clock: by which an arm that holds itself is lowered; the host's by default.
 
     Raises:
-        RobotFault: a servo does not answer, or a joint went past the end of its counter.
+        RobotFault: a servo is not ready (`check_ready`) or does not answer, or a joint went past the end
+            of its counter.
         SafetyLatch: a servo says that it is in danger.
     """
-    check_servos(bus, JOINT_IDS)
+    check_ready(bus, JOINT_IDS)
     _let_go(bus, person, clock or SystemClock())
     with _given_back(bus, person):
         for servo in JOINT_IDS.values():
@@ -103,7 +111,10 @@ def calibrated(bus: ServoBus, person: Person, clock: Clock | None = None) -> Ite
             name: MotorCalibration(servo, 0, offsets[name], ways[name].least, ways[name].most)
             for name, servo in JOINT_IDS.items()
         }
+        _refuse_wrong(found)
         write_registers(bus, found)
+        for doubt in wide_ranges(found):
+            person.tell(doubt)
         yield found
 
 
@@ -111,17 +122,24 @@ def write_calibration(bus: ServoBus, person: Person, calibration: Calibration) -
     """Writes a known calibration into the servos, all of it or none.
 
     Raises:
-        RobotFault: a servo has torque or does not answer.
+        RobotFault: a servo is not ready (`check_ready`), has torque or does not answer.
+        SafetyLatch: a servo says that it is in danger.
     """
-    check_servos(bus, JOINT_IDS)
+    check_ready(bus, JOINT_IDS)
     refuse_torque(bus, JOINT_IDS)
     with _given_back(bus, person):
         write_registers(bus, calibration)
+        _refuse_beyond_a_turn(_positions(bus, tuple(JOINT_IDS)))
+    for doubt in wide_ranges(calibration):
+        person.tell(doubt)
 
 
 @contextmanager
 def _given_back(bus: ServoBus, person: Person) -> Iterator[None]:
     """Gives the servos back what they held, when what is done meanwhile fails or is broken off.
+
+    From the beginning of the block on they count within one turn, and go on doing so: to give that back
+    would be to give a fault back, and within a turn what they held means the same place.
 
     Raises:
         RobotFault: a servo does not answer.
@@ -130,10 +148,13 @@ def _given_back(bus: ServoBus, person: Person) -> Iterator[None]:
     before = read_registers(bus, JOINT_IDS)
     modes = {servo: bus.read(servo, sts3215.OPERATING_MODE).value for servo in ids}
     locks = {servo: bus.read(servo, sts3215.LOCK).value for servo in ids}
+    mended: list[str] = []
     try:
+        for name, servo in JOINT_IDS.items():
+            mended += count_within_a_turn(bus, {name: servo})
         yield
     except BaseException:
-        person.tell(_give_back(bus, before, modes, locks))
+        person.tell(_give_back(bus, before, modes, locks) + _mended_words(mended))
         raise
     for servo, lock in locks.items():
         write_kept(bus, servo, sts3215.LOCK, lock)
@@ -159,6 +180,26 @@ def _give_back(bus: ServoBus, before: Calibration, modes: Mapping[int, int], loc
     )
 
 
+def _mended_words(mended: Sequence[str]) -> str:
+    """Returns what is not given back."""
+    if not mended:
+        return ""
+    listed = ", ".join(mended)
+    return f"; {listed} counted beyond one turn before and {'does' if len(mended) == 1 else 'do'} no more"
+
+
+def _refuse_wrong(found: Calibration) -> None:
+    """Makes sure that the reader of calibration files will take what was found.
+
+    Raises:
+        RobotFault: it will not.
+    """
+    try:
+        checked_calibration("what was found", {name: asdict(each) for name, each in found.items()})
+    except ConfigError as error:
+        raise RobotFault(f"{error}; nothing of it is kept: begin again") from error
+
+
 def _let_go(bus: ServoBus, person: Person, clock: Clock) -> None:
     """Lets the arm sink if it has torque, once the person holds it."""
     torque = bus.read_all(list(JOINT_IDS.values()), sts3215.TORQUE_ENABLE)
@@ -178,16 +219,23 @@ def _find_middle(bus: ServoBus, person: Person) -> dict[str, int]:
     """Lets the person put the arm into its middle, and returns the offsets that make it 2047."""
     bare = {name: MotorCalibration(servo, 0, 0, 0, MAX_COUNT) for name, servo in JOINT_IDS.items()}
     write_registers(bus, bare)
+    _refuse_beyond_a_turn(_positions(bus, tuple(JOINT_IDS)))
     person.ask(
         "Step 1 of 2: move the arm so that every joint is in the middle of its range, the gripper half open, "
         "and press ENTER."
     )
     refuse_torque(bus, JOINT_IDS)
-    positions = bus.read_all(list(JOINT_IDS.values()), sts3215.PRESENT_POSITION)
-    # Of 4096 positions one, 4095, is one count more from the middle than the register can say.
-    offsets = {name: min(positions[servo] - MIDDLE, MAX_OFFSET) for name, servo in JOINT_IDS.items()}
+    positions = _positions(bus, tuple(JOINT_IDS))
+    _refuse_beyond_a_turn(positions)
+    offsets = {name: middle_offset(at) for name, at in positions.items()}
     write_registers(bus, {name: replace(bare[name], homing_offset=offsets[name]) for name in JOINT_IDS})
     return offsets
+
+
+def middle_offset(at: int) -> int:
+    """Returns the offset that makes the position `at`, counts from 0 to 4095, the middle of its counter."""
+    # Of 4096 positions one, 4095, is one count more from the middle than the register can say.
+    return min(at - MIDDLE, MAX_OFFSET)
 
 
 def _find_ways(bus: ServoBus, person: Person) -> dict[str, Way]:
@@ -201,7 +249,9 @@ def _find_ways(bus: ServoBus, person: Person) -> dict[str, Way]:
         f"Step 2 of 2: move every joint but {FULL_TURN} slowly from stop to stop, one after the other, "
         "and press ENTER when all are done."
     )
-    ways = {name: Way(name, at, at, at) for name, at in _positions(bus, joints).items()}
+    began = _positions(bus, joints)
+    _refuse_beyond_a_turn(began)
+    ways = {name: Way(name, at, at, at) for name, at in began.items()}
     while True:
         ways = {name: _moved(ways[name], at) for name, at in _positions(bus, joints).items()}
         person.show(list(ways.values()))
@@ -218,9 +268,20 @@ def _positions(bus: ServoBus, joints: Sequence[str]) -> dict[str, int]:
     return {name: found[JOINT_IDS[name]] for name in joints}
 
 
+def _refuse_beyond_a_turn(positions: Mapping[str, int]) -> None:
+    """Makes sure that each servo counts as it was told to.
+
+    Raises:
+        RobotFault: one is beyond one turn all the same; its power has to be switched.
+    """
+    for name, at in positions.items():
+        if not 0 <= at <= MAX_COUNT:
+            raise RobotFault(beyond_a_turn(name, JOINT_IDS[name], at))
+
+
 def _moved(way: Way, at: int) -> Way:
     # Nobody turns a joint half around between two looks; a counter that ran over jumps by its whole.
-    if abs(at - way.present) > COUNTS_PER_TURN // 2:
+    if abs(at - way.present) > COUNTS_PER_TURN // 2 or not 0 <= at <= MAX_COUNT:
         raise RobotFault(
             f"{way.joint} went past the end of its counter, so its middle was not in the middle; begin again"
         )

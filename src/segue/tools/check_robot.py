@@ -31,7 +31,9 @@ from segue.robots.calibration import (
 from segue.robots.calibration_registers import differences, read_registers
 from segue.robots.feetech import ServoBus
 from segue.robots.so101 import open_port
-from segue.robots.so101_setup import check_pose, check_servos
+from segue.robots.so101_ranges import wide_ranges
+from segue.robots.so101_ready import check_counting, check_servos, check_supply
+from segue.robots.so101_setup import check_pose
 from segue.robots.sts3215 import Register
 from segue.tools.checks import Check, Verdict, doubt, tried
 
@@ -135,7 +137,8 @@ def _read_file(arm: ArmPlace, environ: Mapping[str, str]) -> Generator[Check, No
     except ConfigError as error:
         yield Check("calibration", Verdict.FAIL, str(error), error.exit_code)
         return None
-    yield doubt("calibration", other) if other else Check("calibration", Verdict.OK, str(path))
+    doubts = [*([other] if other else []), *(f"{path}: {each}" for each in wide_ranges(file.joints))]
+    yield doubt("calibration", "; ".join(doubts)) if doubts else Check("calibration", Verdict.OK, str(path))
     return file
 
 
@@ -179,6 +182,7 @@ def _firmware(bus: ServoBus, ids: Mapping[str, int]) -> str | Check:
 
 
 def _voltage(bus: ServoBus, ids: Mapping[str, int]) -> str | Check:
+    check_supply(bus, ids)
     volts, least, most = (
         _all(bus, ids, each) for each in (sts3215.PRESENT_VOLTAGE, sts3215.MIN_VOLTAGE, sts3215.MAX_VOLTAGE)
     )
@@ -215,6 +219,7 @@ def _torque(bus: ServoBus, ids: Mapping[str, int]) -> str | Check:
 
 def _registers(bus: ServoBus, file: CalibrationFile, writes: bool) -> str | Check:
     ids = {name: joint.id for name, joint in file.joints.items()}
+    check_counting(bus, ids, str(file.path))
     different = ", ".join(differences(read_registers(bus, ids), file.joints))
     if not different:
         return "the servos hold the file's numbers"

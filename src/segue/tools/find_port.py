@@ -21,11 +21,11 @@ from serial.tools import list_ports
 from segue.clock import Clock, SystemClock
 from segue.errors import ConfigError, RobotFault
 from segue.robots import sts3215
-from segue.robots.bus_scan import answering_servos
 from segue.robots.calibration import GRIPPER, JOINT_IDS, MAX_COUNT, load_calibration
 from segue.robots.calibration_registers import differences, read_registers
 from segue.robots.feetech import ATTEMPTS, PATIENT_MARGIN_NS, ServoBus
 from segue.robots.serialport import SerialPort
+from segue.robots.so101_ready import doubles_words
 from segue.robots.sts3215 import BAUD
 
 BY_ID = Path("/dev/serial/by-id")
@@ -60,6 +60,7 @@ class PortFacts:
         refusal: why it could not be asked; empty when it could.
         servos: that answered, by id.
         owner: whose arm it is, in words; empty when that cannot be told.
+        doubles: which ids two servos share, and what to do, in words; empty when there are none.
     """
 
     path: str
@@ -67,6 +68,7 @@ class PortFacts:
     refusal: str = ""
     servos: tuple[ServoFacts, ...] = ()
     owner: str = ""
+    doubles: str = ""
 
     @property
     def is_arm(self) -> bool:
@@ -100,16 +102,19 @@ def look_at(path: str, calibrations: Path) -> PortFacts:
     try:
         clock = SystemClock()
         with closing(ServoBus(SerialPort(path, BAUD), clock)) as bus:
-            servos = servos_on(bus, clock)
+            servos, doubles = servos_on(bus, clock)
             arm = PortFacts(path, name, servos=servos)
             owner = owner_of(bus, servos, calibrations) if arm.is_arm else ""
-        return PortFacts(path, name, servos=servos, owner=owner)
+        return PortFacts(path, name, servos=servos, owner=owner, doubles=doubles)
     except RobotFault as fault:
         return PortFacts(path, name, refusal=str(fault).removeprefix(f"port {path}: "))
 
 
-def servos_on(bus: ServoBus, clock: Clock) -> tuple[ServoFacts, ...]:
+def servos_on(bus: ServoBus, clock: Clock) -> tuple[tuple[ServoFacts, ...], str]:
     """Returns the servos of an arm on `bus`; when there is none of them, whatever has another id.
+
+    Of an id that two servos share nothing is known; which they are is the second thing returned, with
+    what to do, in words.
 
     Raises:
         RobotFault: the port is gone, or a servo answers once and then no more.
@@ -118,8 +123,10 @@ def servos_on(bus: ServoBus, clock: Clock) -> tuple[ServoFacts, ...]:
     ids = tuple(JOINT_IDS.values())
     deadline_ns = clock.now_ns() + ATTEMPTS * len(ids) * PATIENT_MARGIN_NS
     found = bus.sync_read(ids, sts3215.FIRMWARE_MAJOR.address, 6, deadline_ns, PATIENT_MARGIN_NS)
-    here = sorted(found) or answering_servos(bus.port, clock)
-    return tuple(_facts(bus, servo) for servo in here)
+    here = sorted(found) or bus.scan()
+    doubles = bus.doubles(ids if found else here)
+    known = tuple(_facts(bus, servo) for servo in here if servo not in doubles)
+    return known, doubles_words(doubles, JOINT_IDS) if doubles else ""
 
 
 def _facts(bus: ServoBus, servo: int) -> ServoFacts:

@@ -25,7 +25,8 @@ from tests.processes import wait_until
 from tests.unit.tools.arm_by_hand import WAYS, Answers, from_stop_to_stop
 
 OTHER = {
-    name: MotorCalibration(each.id, 0, 7 * each.id, 5, 4000) for name, each in default_calibration().items()
+    name: MotorCalibration(each.id, 0, 7 * each.id, 1500, 2900)
+    for name, each in default_calibration().items()
 }
 
 

@@ -68,6 +68,12 @@ def test_a_host_without_ports_says_so(
             "/dev/a: arm with servos 1-6 (STS3215 firmware 3.10 and STS3215 firmware 3.9), "
             "7.1 to 7.4 V, 44 °C at most, torque on in 6, follower or leader cannot be told",
         ),
+        (PortFacts("/dev/a", doubles="two servos answer to id 1"), "/dev/a: two servos answer to id 1"),
+        (
+            PortFacts("/dev/a", servos=ARM[1:], doubles="two servos answer to id 1"),
+            "/dev/a: servos 2, 3, 4, 5, 6, but not 1 shoulder_pan of an arm (STS3215 firmware 3.10), 7.4 V, "
+            "30 °C at most; two servos answer to id 1",
+        ),
         (
             PortFacts("/dev/a", servos=(ServoFacts(1, 1284, "1.2", 12.0, 20, True),)),
             "/dev/a: servo 1, but not 2 shoulder_lift, 3 elbow_flex, 4 wrist_flex, 5 wrist_roll, "

@@ -15,12 +15,13 @@ from segue.clock import Clock
 from segue.errors import ConfigError, RobotFault
 from segue.robots import so101_torque
 from segue.robots.feetech import ServoBus
-from segue.robots.sts3215 import TORQUE_ENABLE, TORQUE_LIMIT
+from segue.robots.sts3215 import ID, PHASE, PRESENT_VOLTAGE, TORQUE_ENABLE, TORQUE_LIMIT
 from segue.testing.clock import VirtualClock
 from segue.testing.direct_port import DirectPort
 from segue.testing.feetech_bus import FeetechBus
 from segue.testing.servo_arm import so101_servos
 from segue.testing.servo_line import ServoLine
+from segue.testing.servo_overlap import Overlap
 from tests.unit.tools.arm_by_hand import interrupting
 
 
@@ -105,6 +106,51 @@ def test_mute_servos_are_named_and_the_others_freed(held: Held) -> None:
         held.release()
     assert held.torque == [0, 1, 0, 0, 0, 0]
     assert "shoulder_lift (servo 2): does not answer" in held.told
+
+
+@pytest.mark.parametrize("how", Overlap)
+def test_servos_of_one_id_are_named_and_the_others_freed(held: Held, how: Overlap) -> None:
+    """Nobody knows whether both let go, so they are left to the power switch, with the remedy."""
+    held.line.servo("wrist_flex").set(ID, 3)
+    held.line.faults.overlap = how
+    with pytest.raises(RobotFault) as caught:
+        held.release()
+    assert held.torque == [0, 0, 1, 1, 0, 0]
+    assert str(caught.value).startswith(
+        "the torque state of elbow_flex, wrist_flex is unknown, the others are free: support the arm and "
+        "switch its power off to free it; two servos answer to id 3 (elbow_flex): disconnect one of them"
+    )
+    assert "elbow_flex (servo 3): answers twice, or garbled" in held.told
+    assert "wrist_flex (servo 4): does not answer" in held.told
+
+
+@pytest.mark.parametrize("how", Overlap)
+def test_an_arm_of_servos_of_one_id_is_no_silent_bus(how: Overlap) -> None:
+    """Six new servos are not freed, and it is said why, and how they are."""
+    made = Held()
+    for servo in made.line.servos:
+        servo.set(ID, 1)
+    made.line.faults.overlap = how
+    with pytest.raises(RobotFault, match=r"switch its power off to free it; .*two servos answer to id 1"):
+        made.release()
+
+
+def test_an_arm_on_a_wrong_supply_is_freed(held: Held) -> None:
+    """Whatever the servos get, taking their torque away is right; what is wrong is told as well."""
+    for servo in held.line.servos:
+        servo.sense(PRESENT_VOLTAGE, 120)
+    assert held.release() == 0
+    assert held.torque == [0] * 6
+    assert any(
+        "get 12.0 V and may have 8.0 V at most: this is the wrong power supply" in each for each in held.told
+    )
+
+
+def test_a_servo_that_counts_beyond_a_turn_is_freed(held: Held) -> None:
+    """How a servo counts keeps nobody from letting go."""
+    held.line.servo("elbow_flex").set(PHASE, 28)
+    assert held.release() == 0
+    assert held.torque == [0] * 6
 
 
 def test_a_silent_bus_points_at_the_power_supply(held: Held) -> None:

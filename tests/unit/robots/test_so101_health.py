@@ -43,6 +43,42 @@ def test_a_bit_that_stands_in_both_counts_at_once() -> None:
         Health(JOINT_IDS).heed({3: answer(3, error=32, status=32)})
 
 
+LIMITS = dict.fromkeys(JOINT_IDS.values(), (40, 80))
+
+
+@pytest.mark.parametrize("bit", [0, int(Status.VOLTAGE)])
+def test_too_many_volts_in_two_ticks_in_a_row_are_a_danger(bit: int) -> None:
+    """Whether or not the servo says so itself, joint, volts, limit and remedy are named in the second."""
+    high = answer(3, error=bit, tenths=120, status=bit)
+    health = Health(JOINT_IDS, LIMITS)
+    health.heed({1: answer(1), 3: high})
+    with pytest.raises(SafetyLatch) as caught:
+        health.heed({1: answer(1), 3: high})
+    assert str(caught.value).startswith(
+        "elbow_flex (servo 3) gets 12.0 V and may have 8.0 V at most: this is the wrong power supply"
+    )
+
+
+@pytest.mark.parametrize("between", [{1: answer(1)}, {1: answer(1), 3: answer(3)}])
+def test_a_spike_of_one_tick_is_no_danger(between: dict[int, StatusPacket]) -> None:
+    """A joint that is braked gives something back for a moment; a tick without an answer says nothing."""
+    high = answer(3, error=1, tenths=81, status=1)
+    health = Health(JOINT_IDS, LIMITS)
+    health.heed({3: high})
+    health.heed(between)
+    if 3 in between:
+        health.heed({3: high})
+    assert health.take_notes() == ["elbow_flex (servo 3): voltage out of range, 8.1 V"]
+
+
+def test_a_supply_at_its_limit_or_below_is_driven_with() -> None:
+    """Up to the limit nothing is said, and below the least it is told once."""
+    health = Health(JOINT_IDS, LIMITS)
+    for _ in range(3):
+        health.heed({3: answer(3, tenths=80), 4: answer(4, error=1, tenths=38, status=1)})
+    assert health.take_notes() == ["wrist_flex (servo 4): voltage out of range, 3.8 V"]
+
+
 def test_all_that_are_in_danger_are_named() -> None:
     """Two joints in trouble are both in the sentence, with all that is wrong."""
     hot, strained = Status.OVERHEATED, Status.OVERLOADED | Status.VOLTAGE

@@ -110,6 +110,31 @@ def test_a_gripper_with_what_lerobot_sets_anyway_is_mended() -> None:
         so101_setup.configure(bus_to(line), JOINT_IDS, holds=False)
 
 
+def test_a_bit_of_phase_is_nobodys_to_clear_before_a_run() -> None:
+    """Configuring leaves Phase alone: a servo that counts beyond a turn was refused before."""
+    line = ServoLine(so101_servos(role="leader"))
+    line.servo("elbow_flex").set(sts3215.PHASE, 28)
+    so101_setup.configure(bus_to(line), JOINT_IDS, holds=False)
+    assert line.servo("elbow_flex").get(sts3215.PHASE) == 28
+
+
+@pytest.mark.parametrize("at", [-40, -9000, 4140, 9000])
+def test_a_position_beyond_a_turn_is_no_pose(at: int) -> None:
+    """Where a servo still counts its turns it is its power that has to be switched, and no joint moved."""
+    calibration = default_calibration()
+    line = ServoLine(so101_servos())
+    roll = line.servo("wrist_roll")
+    roll.set(sts3215.PHASE, 28)
+    roll.shaft.push(at - roll.present())
+    with pytest.raises(
+        ConfigError, match=rf"wrist_roll \(servo 5\) is at {at}, beyond one turn: .* off and on"
+    ):
+        so101_setup.check_pose(bus_to(line), calibration, "blue.json")
+    roll.shaft.push(-at)
+    roll.shaft.push(-20)  # a little beyond the end of its counter, as of any range
+    so101_setup.check_pose(bus_to(line), calibration, "blue.json")
+
+
 @pytest.mark.parametrize(
     ("torque", "says"),
     [

@@ -14,6 +14,7 @@ from segue.robots import sts3215
 from segue.robots.calibration import MotorCalibration, save_calibration
 from segue.testing import FeetechBus
 from segue.testing.servo_arm import default_calibration
+from segue.testing.servo_overlap import Overlap
 from segue.tools.check_robot import ArmPlace, check_arm, permission_remedy
 from segue.tools.checks import Check, Verdict, exit_code
 
@@ -108,6 +109,59 @@ def test_a_supply_that_is_too_weak_is_a_doubt(bus: FeetechBus, arm: ArmPlace) ->
     assert check.says.startswith("wrist_flex 3.2 V; expected 4.0 to 8.0 V")
 
 
+def test_a_supply_that_is_too_high_fails(bus: FeetechBus, arm: ArmPlace) -> None:
+    """12 V at servos that may have 8 end as the run would, with the joints, both numbers and the remedy."""
+    for servo in bus.line.servos:
+        bus.voltage(servo.id, 12.0)
+    checks = found(arm)
+    assert (checks["voltage"].verdict, checks["voltage"].exit_code) == (Verdict.FAIL, 74)
+    assert "gripper (servo 6) get 12.0 V and may have 8.0 V at most: this is the wrong power supply" in (
+        checks["voltage"].says
+    )
+    assert tuple(checks) == ALL
+
+
+@pytest.mark.parametrize("how", Overlap)
+def test_two_servos_of_one_id_fail_with_the_remedy(bus: FeetechBus, arm: ArmPlace, how: Overlap) -> None:
+    """Nothing else is said of servos of which nobody knows which answers."""
+    bus.renumber("wrist_flex", 3)
+    bus.line.faults.overlap = how
+    checks = found(arm)
+    assert (checks["servos"].verdict, checks["servos"].exit_code) == (Verdict.FAIL, 74)
+    assert checks["servos"].says.startswith("two servos answer to id 3 (elbow_flex): disconnect one of them")
+    assert "wrist_flex (servo 4) does not answer" in checks["servos"].says
+    assert list(checks) == ["port", "permission", "exclusive", "calibration", "servos"]
+
+
+def test_a_servo_that_counts_beyond_a_turn_fails(bus: FeetechBus, arm: ArmPlace) -> None:
+    """By such a count the pose means nothing; the file, the joint and the remedy are named."""
+    bus.servo("elbow_flex").set(sts3215.PHASE, 28)
+    for place in (arm, replace(arm, writes_calibration=True)):
+        checks = found(place)
+        assert (checks["registers"].verdict, checks["registers"].exit_code) == (Verdict.FAIL, 78)
+        assert "blue.json: elbow_flex (servo 3) counts beyond one turn" in checks["registers"].says
+        assert "`segue calibrate`, which clears the bit" in checks["registers"].says
+        assert "pose" not in checks
+
+
+def test_a_range_that_no_joint_has_is_found(arm: ArmPlace, tmp_path: Path) -> None:
+    """Too narrow a range fails with the file and the joint, too wide a one is a doubt."""
+    path = tmp_path / "blue.json"
+    known = default_calibration()
+    save_calibration(
+        path, {**known, "elbow_flex": replace(known["elbow_flex"], range_min=2780, range_max=2795)}
+    )
+    check = found(arm)["calibration"]
+    assert (check.verdict, check.exit_code) == (Verdict.FAIL, 78)
+    assert check.says.startswith(
+        f"{path}: elbow_flex: range_min=2780 and range_max=2795; expected at least 200"
+    )
+    save_calibration(path, {**known, "elbow_flex": replace(known["elbow_flex"], range_min=0, range_max=4095)})
+    check = found(arm)["calibration"]
+    assert check.verdict is Verdict.WARN
+    assert check.says.startswith(f"{path}: elbow_flex: range_min=0 and range_max=4095 are 360° apart")
+
+
 @pytest.mark.parametrize(
     ("celsius", "verdict", "code"), [(60, Verdict.OK, 0), (65, Verdict.WARN, 0), (71, Verdict.FAIL, 80)]
 )
@@ -165,7 +219,7 @@ def test_two_calibrations_that_differ_are_a_doubt(bus: FeetechBus, tmp_path: Pat
     environ = {"HF_LEROBOT_CALIBRATION": str(tmp_path)}
     new, old = (tmp_path / "robots" / each / "blue.json" for each in ("so_follower", "so101_follower"))
     save_calibration(new, default_calibration())
-    save_calibration(old, {**default_calibration(), "gripper": MotorCalibration(6, 0, 1, 2, 3)})
+    save_calibration(old, {**default_calibration(), "gripper": MotorCalibration(6, 0, 1, 2, 2003)})
     place = ArmPlace("so101_follower", "blue", bus.port)
     checks = {check.name: check for check in check_arm(place, environ)}
     assert checks["calibration"].verdict is Verdict.WARN

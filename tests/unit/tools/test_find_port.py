@@ -16,6 +16,8 @@ from segue.testing import FeetechBus
 from segue.testing.servo import Servo
 from segue.testing.servo_arm import default_calibration
 from segue.testing.servo_line import ServoLine
+from segue.testing.servo_overlap import Overlap
+from segue.testing.servo_shaft import FreeShaft
 from segue.tools import find_port
 from segue.tools.find_port import ServoFacts, lasting_name, look_at, serial_ports
 
@@ -101,6 +103,29 @@ def test_a_single_servo_is_found_whatever_its_id(tmp_path: Path) -> None:
         facts = look_at(bus.port, tmp_path)
     assert [each.id for each in facts.servos] == [42]
     assert not facts.is_arm
+
+
+@pytest.mark.parametrize("how", Overlap)
+def test_two_servos_of_one_id_are_told(bus: FeetechBus, tmp_path: Path, how: Overlap) -> None:
+    """The others are told as ever; of the id that two share nothing is said but that, and what to do."""
+    bus.renumber("wrist_flex", 3)
+    bus.line.faults.overlap = how
+    facts = look_at(bus.port, tmp_path)
+    assert [each.id for each in facts.servos] == [1, 2, 5, 6]
+    assert facts.doubles.startswith("two servos answer to id 3 (elbow_flex): disconnect one of them")
+    assert not facts.is_arm
+
+
+@pytest.mark.parametrize("how", Overlap)
+@pytest.mark.parametrize("servo", [1, 9])
+def test_new_servos_of_one_id_alone_on_a_bus_are_told(tmp_path: Path, how: Overlap, servo: int) -> None:
+    """Six servos as they come from the factory, or two of another id, are no silent port."""
+    servos = [Servo(f"new{number}", servo, FreeShaft(100.0 + 300 * number)) for number in range(6)]
+    with FeetechBus(ServoLine(servos)) as bus:
+        bus.line.faults.overlap = how
+        facts = look_at(bus.port, tmp_path)
+    assert (facts.servos, facts.refusal) == ((), "")
+    assert facts.doubles.startswith(f"two servos answer to id {servo}")
 
 
 def test_a_silent_port_has_no_servos_and_no_refusal(tmp_path: Path) -> None:
