@@ -19,7 +19,7 @@ _NEW_ID = (
     "disconnect one of them and give the other an id of its own with LeRobot's `lerobot-setup-motors`, "
     "which asks for one servo at a time"
 )
-# Two ids may each be there twice; where more arrive garbled, it is the line.
+# Two ids may each be there twice; where more are, it is the line, or a whole second arm.
 _MOST_DOUBLES = 2
 
 
@@ -119,10 +119,13 @@ def doubles_words(doubles: Mapping[int, bool], ids: Mapping[str, int], missing: 
     """
     names = {servo: name for name, servo in ids.items()}
     known = {servo: f"id {servo}" + (f" ({names[servo]})" if servo in names else "") for servo in doubles}
-    if len(doubles) > _MOST_DOUBLES and not any(doubles.values()):
+    listed = ", ".join(known.values())
+    if len(doubles) > _MOST_DOUBLES and any(doubles.values()):
+        return f"two servos answer to each of {listed}: are two arms on this bus? connect one of them alone"
+    if len(doubles) > _MOST_DOUBLES:
         return (
-            f"no answer from {', '.join(known.values())} arrives whole: look at the cables and the power "
-            "supply; two servos of one id garble each other's answers, too"
+            f"no answer from {listed} arrives whole: look at the cables and the power supply; two arms on "
+            "one bus, or two servos of one id, garble each other's answers, too"
         )
     lost = ", ".join(f"{name} (servo {ids[name]})" for name in missing)
     says = [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from segue.errors import ConfigError, RobotFault
@@ -12,7 +14,7 @@ from segue.robots.so101_ready import check_counting, check_ready, check_servos, 
 from segue.testing.clock import VirtualClock
 from segue.testing.direct_port import DirectPort
 from segue.testing.servo import Servo
-from segue.testing.servo_arm import so101_servos
+from segue.testing.servo_arm import default_calibration, so101_servos
 from segue.testing.servo_line import ServoLine
 from segue.testing.servo_overlap import Overlap
 from segue.testing.servo_shaft import FreeShaft
@@ -155,6 +157,28 @@ def test_a_line_that_garbles_everybody_is_a_bad_line(bus: ServoBus, line: ServoL
         RobotFault, match=r"no answer from id 1 \(shoulder_pan\), .* arrives whole: look at the cables"
     ):
         check_servos(bus, JOINT_IDS)
+
+
+@pytest.mark.parametrize(
+    ("how", "says"),
+    [
+        (
+            Overlap.IN_TURN,
+            r"two servos answer to each of id 1 \(shoulder_pan\), .*: are two arms on this bus\?",
+        ),
+        (
+            Overlap.COLLIDE,
+            r"no answer from id 1 .* arrives whole: .*; two arms on one bus, or two servos of one",
+        ),
+    ],
+)
+def test_two_arms_on_one_bus_are_thought_of(bus: ServoBus, line: ServoLine, how: Overlap, says: str) -> None:
+    """Where every id is there twice nobody is sent to look for a servo with a wrong one."""
+    other = {name: replace(each, homing_offset=50) for name, each in default_calibration().items()}
+    line.servos += so101_servos(other)
+    line.faults.overlap = how
+    with pytest.raises(RobotFault, match=says):
+        check_ready(bus, JOINT_IDS)
 
 
 def test_what_is_not_certain_is_said_so() -> None:
