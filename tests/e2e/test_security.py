@@ -24,8 +24,10 @@ from segue.server.lifecycle import PolicyServer
 from segue.server.security import SecurityFiles, ServerSecurity
 from segue.server.settings import ServerConfig
 from segue.tools.keys import KeyFolder
+from segue.wire import policy_pb2 as pb
 from segue.wire.keyfiles import Token, read_tokens
 from tests.key_sets import expired_set, key_set, mutual_tls, robot, tls
+from tests.unit.client.test_channel import Ears, end_of
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -306,9 +308,10 @@ def test_other_protocols_leave_the_server_serving(world: World, start: Start, ki
         _greet(address, greeting)
     _greet_in_tls(address)
     security = LinkSecurity() if kind == "plain" else robot(world.own, world.own).read()
-    channel = PolicyChannel(address, SystemClock(), lambda: None, replace(security, token=world.token.text))
-    assert channel.connect(5 * NS_PER_S)
-    assert channel._round_trip(5.0)[1].ready
+    channel = PolicyChannel(address, Ears(), replace(security, token=world.token.text))
+    description = end_of(channel.describe(5 * NS_PER_S))
+    assert isinstance(description, bytes)
+    assert pb.DescribeReply.FromString(description).ready
     channel.close()
 
 
