@@ -30,6 +30,7 @@ from segue.policies.scripted import ScriptedConfig
 from segue.testing.checker import check_commands
 from segue.testing.faultplan import CONTROL_HZ, MINUTE_S, FaultPlan, draw
 from segue.testing.faults import Healing, MoodyPolicy, WeakRobot, World, strike
+from segue.testing.linkjudge import LinkJudge
 from segue.testing.oracle import Oracle
 from segue.testing.simserver import ServiceTime, SimServer
 from segue.testing.simulation import KeptTick, SimClient, SimSetup, Simulation
@@ -111,6 +112,7 @@ def _judged(plan: FaultPlan, world: World) -> SeedResult:
     found = [str(v) for v in check_commands([kept.row for kept in ticks], header)]
     oracle = Oracle(config, world.robot.rest_pose)
     found += [str(finding) for finding in oracle.judge(ticks)]
+    found += LinkJudge().judge(client.end.notes)
     judged = _judged_healings(plan, world)
     recoveries = [_recovery(healing, ticks, _inference_ns(plan)) for healing in judged]
     found += [text for _, text in recoveries if text]

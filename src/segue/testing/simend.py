@@ -12,6 +12,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from segue.client.courier import unreadable
 from segue.client.messages import Answer, Ask, Message
@@ -25,6 +26,7 @@ from segue.core.specs import PolicySpec, RobotSpec
 from segue.core.types import Guidance
 from segue.errors import RemoteProtocolError, SegueError
 from segue.server.refused import STATUS
+from segue.testing.linkjudge import Wire, WireNote
 from segue.testing.simlink import Direction, LinkModel, SimLink
 from segue.testing.simserver import Call, Method, Reply
 from segue.wire import policy_pb2 as pb
@@ -98,6 +100,7 @@ class LinkEnd:
         self.closed = False
         self.refusal: SegueError | None = None
         self.lookup_fails: Heard | None = None
+        self.notes: list[WireNote] = []
         self._setup = setup
         self._asked: list[Ask] = []
         self._wire = _Wire()
@@ -141,6 +144,7 @@ class LinkEnd:
 
     def receive(self, parcel: Parcel, now_ns: int) -> None:
         """Takes a parcel off the network."""
+        self._note_parcel(parcel, now_ns)
         match parcel:
             case Accepted():
                 self._feed(ev.Connected(parcel.channel), now_ns)
@@ -153,6 +157,28 @@ class LinkEnd:
                 self._answered(parcel, now_ns)
             case Reply():
                 self._feed(_opened(parcel), now_ns)
+
+    def _note_parcel(self, parcel: Parcel, now_ns: int) -> None:
+        """Keeps what arrived, for the judge of the link."""
+        match parcel:
+            case Accepted():
+                what = Wire.ACCEPTED
+            case Reset():
+                what = Wire.RESET
+            case Reply() if isinstance(parcel.answer, Refusal):
+                what = Wire.REFUSAL if parcel.method is Method.INFER else Wire.NOT_OPENED
+                self._note(now_ns, what, parcel.channel, number=parcel.number, reason=parcel.answer.reason)
+                return
+            case Reply() if parcel.method is Method.DESCRIBE:
+                return
+            case Reply():
+                what = Wire.ANSWER if parcel.method is Method.INFER else Wire.OPENED
+            case _:
+                return
+        self._note(now_ns, what, parcel.channel, number=getattr(parcel, "number", 0))
+
+    def _note(self, now_ns: int, what: Wire, channel: int, **fields: Any) -> None:
+        self.notes.append(WireNote(now_ns, what, channel, **fields))
 
     def _reset_calls(self, channel: int, now_ns: int) -> None:
         """Ends the call under way, as gRPC does when its connection breaks."""
@@ -192,6 +218,7 @@ class LinkEnd:
             case ev.Look():
                 self._feed(ev.Diagnosed(effect.channel, None), now_ns)
             case ev.Describe():
+                self._note(now_ns, Wire.GREET, effect.channel)
                 data = pb.DescribeRequest().SerializeToString()
                 self._send(Call(effect.channel, 0, data, Method.DESCRIBE), now_ns)
             case ev.Open():
@@ -211,13 +238,16 @@ class LinkEnd:
 
     def _connect(self, channel: int, now_ns: int) -> None:
         self._wire.flight = None
+        self._note(now_ns, Wire.DIAL, channel)
         if self.lookup_fails is not None:
+            self._note(now_ns, Wire.RESET, channel)
             self._feed(ev.TurnedAway(channel, self.lookup_fails), now_ns)
         else:
             self._send(Knock(channel), now_ns)
 
     def _open(self, effect: ev.Open, now_ns: int) -> None:
         setup = self._setup
+        self._note(now_ns, Wire.OPEN, effect.channel)
         handshake = Handshake(
             setup.robot_id,
             setup.robot,
@@ -235,6 +265,8 @@ class LinkEnd:
         message.session_id, message.spec_hash = effect.session_id, effect.spec_hash
         data = message.SerializeToString()
         self._wire.flight = _Flight(effect.number, now_ns, len(data))
+        of_request = {"session": effect.session_id, "deadline_ns": ask.deadline_ns, "epoch": message.epoch}
+        self._note(now_ns, Wire.REQUEST, effect.channel, number=effect.number, **of_request)
         self._send(Call(effect.channel, effect.number, data, Method.INFER), now_ns)
 
     def _deliver(self, now_ns: int) -> None:

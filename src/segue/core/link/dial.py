@@ -96,14 +96,14 @@ class _Way:
         connect_ns, handshake_ns: the time that the next connection and handshake may take.
         took_ns: by the last connection.
         trips_ns: round trips of the present handshake.
-        sent_ns: when its present call was sent.
+        sent_ns: when the round trip under way began; None while none is measured.
     """
 
     connect_ns: int
     handshake_ns: int
     took_ns: int = 0
     trips_ns: list[int] = field(default_factory=list)
-    sent_ns: int = 0
+    sent_ns: int | None = None
 
 
 class Dialer:
@@ -252,9 +252,10 @@ class Dialer:
 
     def _described(self, event: ev.Described, now_ns: int) -> None:
         dial, way = self.dial, self._way
-        if self.state is not LinkState.OPENING:
+        if self.state is not LinkState.OPENING or way.sent_ns is None:
             return
         way.trips_ns.append(now_ns - way.sent_ns)
+        way.sent_ns = None
         spent_ns, budget_ns = now_ns - dial.since_ns, dial.until_ns - dial.since_ns
         # On a long way one measurement must do, so that there is time left to open.
         if len(way.trips_ns) < _ROUND_TRIPS and spent_ns < _MEASURING * budget_ns:

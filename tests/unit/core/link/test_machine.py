@@ -47,6 +47,17 @@ def test_a_handshake_measures_the_way_and_opens() -> None:
     assert d.machine.session.spec_hash == policy().spec_hash()
 
 
+def test_a_description_that_comes_twice_opens_one_session() -> None:
+    """What was already measured says nothing a second time."""
+    d = Driver()
+    d.begin()
+    d.connect()
+    for _ in range(10):
+        d.now_ns += MS
+        d.feed(ev.Described(1, (policy(),)))
+    assert len(of_kind(d.effects, ev.Open)) == 1
+
+
 def test_on_a_long_way_one_measurement_must_do() -> None:
     """A server that needs a quarter of the handshake's time for a call is not measured a second time."""
     d = Driver()
