@@ -72,6 +72,8 @@ BAD = {
     "an epoch to come": (bad(epoch=2), DropReason.NOT_ASKED),
     "another start": (bad(start_step=3), DropReason.NOT_ASKED),
     "a start before time": (bad(start_step=-(2**63)), DropReason.NOT_ASKED),
+    "another stamp": (bad(captured_ns=1), DropReason.NOT_ASKED),
+    "more model actions than the policy has": (bad(model_actions=np.zeros((900, 3))), DropReason.BAD_SHAPE),
     "another policy": (bad(policy_hash="other"), DropReason.OTHER_POLICY),
 }
 

@@ -31,7 +31,7 @@ def fault_of(
     if actions.ndim != 2 or actions.shape[1] != len(spec) or not 1 <= len(actions) <= policy_horizon:
         return DropReason.BAD_SHAPE
     model = chunk.model_actions
-    if model is not None and (model.ndim != 2 or len(model) < len(actions)):
+    if model is not None and (model.ndim != 2 or not len(actions) <= len(model) <= policy_horizon):
         return DropReason.BAD_SHAPE
     if chunk.start_step != asked.start_step:
         return DropReason.NOT_ASKED
@@ -41,7 +41,10 @@ def fault_of(
     margin = np.where(np.isfinite(high - low), high - low, np.inf)
     lowest = np.maximum(low - margin, -ANYTHING_MEANT)
     highest = np.minimum(high + margin, ANYTHING_MEANT)
-    return DropReason.OUT_OF_RANGE if ((actions < lowest) | (actions > highest)).any() else None
+    if ((actions < lowest) | (actions > highest)).any():
+        return DropReason.OUT_OF_RANGE
+    # Last of all: nonsense speaks against the policy, whatever stamp it bears.
+    return None if chunk.captured_ns == asked.captured_ns else DropReason.NOT_ASKED
 
 
 # Reasons that speak against the policy itself; three in a row latch a fault.

@@ -1,9 +1,11 @@
-"""What a robot offers and what a policy expects, and where the two differ.
+"""What a robot offers and what a policy expects, where the two differ, and what changed since.
 
 A spec names every dimension with its unit, so that joints in another order or
 degrees against radians are a refusal at the handshake and not an arm in the
 table. Specs are immutable, hash the same on every machine, and hold no arrays
-that somebody could change. This file compares; it does not convert.
+that somebody could change. This file compares; it does not convert. Both ends
+use the same comparisons: the server when it lets a robot in, and the robot at
+every open, because it is the robot that has the arm.
 """
 
 from __future__ import annotations
@@ -18,7 +20,10 @@ from enum import StrEnum
 import numpy as np
 
 from segue.core.resize import Fit, Geometry
-from segue.core.types import FloatArray
+from segue.core.types import FloatArray, Guidance, Strategy
+
+# Of one side of a comparison; a robot of 100 joints fills it.
+_LISTED_CHARS = 3_000
 
 
 class Kind(StrEnum):
@@ -176,7 +181,9 @@ def differences(robot: RobotSpec, policy: PolicySpec) -> list[str]:
     """Lists every reason why `policy` may not drive `robot`, one sentence each with both sides.
 
     A camera that the policy does not ask for is no difference; one that it asks
-    for and the robot lacks is.
+    for and the robot lacks is. Limits may differ, since the robot's own are kept whatever
+    the policy says; limits without a common value are those of another joint or unit. Whether
+    the robot's rate is enough is for the run to say, which knows it.
     """
     found = _dimension_differences("joints", robot.observation.state, policy.observation.state)
     found += _dimension_differences("actions", robot.action.dimensions, policy.action.dimensions)
@@ -202,9 +209,13 @@ def respecified(first: PolicySpec, now: PolicySpec) -> list[str]:
 
 def _dimension_differences(what: str, robot: Sequence[Dimension], policy: Sequence[Dimension]) -> list[str]:
     key = [(d.name, d.unit, d.kind) for d in robot]
-    if key == [(d.name, d.unit, d.kind) for d in policy]:
-        return []
-    return [f"{what}: robot has {_listed(robot)}, policy expects {_listed(policy)}"]
+    if key != [(d.name, d.unit, d.kind) for d in policy]:
+        return [f"{what}: robot has {_listed(robot)}, policy expects {_listed(policy)}"]
+    return [
+        f"{what}: robot has {mine} within {_range(mine)}, policy within {_range(theirs)}"
+        for mine, theirs in zip(robot, policy, strict=True)
+        if mine.high < theirs.low or theirs.high < mine.low
+    ]
 
 
 def _camera_differences(robot: Sequence[CameraSpec], policy: Sequence[CameraSpec]) -> list[str]:
@@ -215,5 +226,88 @@ def _camera_differences(robot: Sequence[CameraSpec], policy: Sequence[CameraSpec
     return [f"cameras: robot has {_listed(robot)}, policy expects {_listed(policy)}"]
 
 
+def guidance_difference(guidance: Guidance, policy: PolicySpec) -> str | None:
+    """Returns a sentence when `policy` cannot continue a leftover as `guidance` asks, else None."""
+    if guidance.strategy is not Strategy.RTC or guidance.mode.value in policy.rtc_modes:
+        return None
+    offered = ", ".join(policy.rtc_modes) or "none"
+    return f"guidance: robot asks for {guidance.strategy} in mode {guidance.mode}, policy offers {offered}"
+
+
+def respecified(first: PolicySpec, now: PolicySpec) -> list[str]:
+    """Lists everything in which `now` is another policy than `first`, one sentence each with both sides.
+
+    A run keeps the spec that it began with: everything that was settled, said and set up before the
+    arm moved was settled for that one. How long an inference takes is measured anew by each server,
+    and is no difference; every other field is, under whatever hash it comes.
+
+    Args:
+        first: of the session that the run began with.
+        now: of a session opened later.
+    """
+    found = [
+        _change(what, str(before), str(after))
+        for what, before, after in (
+            ("name", first.name, now.name),
+            ("action_hz", first.action_hz, now.action_hz),
+            ("horizon", first.horizon, now.horizon),
+            ("model_action_dim", first.model_action_dim, now.model_action_dim),
+            ("history_steps", first.history_steps, now.history_steps),
+            ("policy_hash", first.policy_hash, now.policy_hash),
+        )
+        if before != after
+    ]
+    before, after = first.observation, now.observation
+    found += _changed_dimensions("joints", before.state, after.state)
+    found += _changed_dimensions("actions", first.action.dimensions, now.action.dimensions)
+    for what, old, new in (
+        ("environment state", before.environment, after.environment),
+        ("rtc_modes", first.rtc_modes, now.rtc_modes),
+    ):
+        if old != new:
+            found.append(_change(what, _listed(old), _listed(new)))
+    if before.cameras != after.cameras:
+        old_cameras, new_cameras = ([_in_full(c) for c in seen.cameras] for seen in (before, after))
+        found.append(_change("cameras", _listed(old_cameras), _listed(new_cameras)))
+    return found
+
+
+def _changed_dimensions(what: str, before: Sequence[Dimension], after: Sequence[Dimension]) -> list[str]:
+    names = [(d.name, d.unit, d.kind) for d in before]
+    if names != [(d.name, d.unit, d.kind) for d in after]:
+        return [_change(what, _listed(before), _listed(after))]
+    return [
+        _change(f"{what}: limits of {old}", _limits(old), _limits(new))
+        for old, new in zip(before, after, strict=True)
+        if old != new
+    ]
+
+
+def _change(what: str, before: str, after: str) -> str:
+    return f"{what}: the run began with {before}, the server offers {after} now"
+
+
+def _range(dimension: Dimension) -> str:
+    # In full: of two ranges that differ in the tenth digit, both would read the same.
+    return f"{dimension.low!r}..{dimension.high!r}"
+
+
+def _limits(dimension: Dimension) -> str:
+    return f"{_range(dimension)} and {dimension.max_speed!r} a second"
+
+
+def _in_full(camera: CameraSpec) -> str:
+    return f"{camera}, {camera.fps!r} Hz, {camera.fit.value if camera.fit else 'as it comes'}"
+
+
 def _listed(items: Sequence[object]) -> str:
-    return "(" + ", ".join(str(i) for i in items) + ")" if items else "none"
+    """Returns the items in brackets; of very many, as many as fill a page."""
+    shown: list[str] = []
+    room = _LISTED_CHARS
+    for item in map(str, items):
+        room -= len(item) + 2
+        if room < 0:
+            shown.append(f"… and {len(items) - len(shown)} more")
+            break
+        shown.append(item)
+    return f"({', '.join(shown)})" if shown else "none"

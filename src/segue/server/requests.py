@@ -11,11 +11,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from segue.core.specs import PolicySpec, RobotSpec
-from segue.core.types import ChunkRequest, FloatArray, Guidance, Leftover, Observation, Strategy
-from segue.errors import RemoteProtocolError
+from segue.core.specs import PolicySpec, RobotSpec, guidance_difference
+from segue.core.types import ChunkRequest, FloatArray, Guidance, Leftover, Observation
 from segue.policies.base import PolicyInput
-from segue.wire.checks import check_range
+from segue.wire.checks import brief, check_range, wrong
 from segue.wire.records import RequestContext
 
 
@@ -52,15 +51,8 @@ def check_guidance(guidance: Guidance, policy: PolicySpec) -> None:
         check_range(guidance.prefix_end, "guidance.prefix_end", 1, policy.horizon)
     missing = guidance_difference(guidance, policy)
     if missing is not None:
-        raise RemoteProtocolError(missing)
-
-
-def guidance_difference(guidance: Guidance, policy: PolicySpec) -> str | None:
-    """Returns a sentence when `policy` cannot continue a leftover as `guidance` asks, else None."""
-    if guidance.strategy is not Strategy.RTC or guidance.mode.value in policy.rtc_modes:
-        return None
-    offered = ", ".join(policy.rtc_modes) or "none"
-    return f"guidance: robot asks for {guidance.strategy} in mode {guidance.mode}, policy offers {offered}"
+        field, _, says = missing.partition(": ")
+        raise wrong(field, says)
 
 
 def policy_input(request: ChunkRequest, context: RequestContext, policy: PolicySpec) -> PolicyInput:
@@ -111,8 +103,8 @@ def _check_numbers(array: FloatArray, names: Sequence[str], field: str) -> None:
     """Refuses an array, shape (..., len(names)), of another width or with a number that is not finite."""
     if array.shape[-1] != len(names):
         listed = ", ".join(names) or "none"
-        raise RemoteProtocolError(f"{field}: {array.shape[-1]} numbers, expected {len(names)} ({listed})")
+        raise wrong(field, f"{array.shape[-1]} numbers, expected {len(names)} ({listed})")
     finite = np.isfinite(array)
     if not finite.all():
         column = int(np.argwhere(~finite)[0][-1])
-        raise RemoteProtocolError(f"{field}: {names[column]} is not finite")
+        raise wrong(field, f"{brief(names[column])} is not finite")

@@ -22,11 +22,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from segue.clock import NS_PER_S
-from segue.core.specs import PolicySpec, RobotSpec, differences
+from segue.core.specs import PolicySpec, RobotSpec, differences, guidance_difference
 from segue.core.types import ChunkRequest
 from segue.server.rate import Rate
 from segue.server.refused import Refused
-from segue.server.requests import check_guidance, check_request, guidance_difference
+from segue.server.requests import check_guidance, check_request
 from segue.wire.records import Handshake, RequestContext, Welcome
 from segue.wire.refusal import Reason
 from segue.wire.version import SUPPORTED_VERSIONS

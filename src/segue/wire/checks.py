@@ -2,7 +2,9 @@
 
 A name or a task ends up in logs, file names and on terminals; control
 characters in it are refused here once, so nobody has to escape them later.
-Every refusal names the field as policy.proto does.
+Every refusal names the field as policy.proto does, says the value and what is
+allowed, and is one short line: a person reads it as the reason why the arm
+does not move.
 """
 
 from __future__ import annotations
@@ -13,8 +15,35 @@ from collections.abc import Sequence
 from segue.errors import RemoteProtocolError
 from segue.wire.version import MAX_NAME_CHARS
 
+MAX_SENTENCE_CHARS = 200
+_SHOWN_CHARS = 40
+
 # Controls, halves of surrogate pairs, and the two Unicode line ends.
 _FORBIDDEN_CATEGORIES = frozenset({"Cc", "Cs", "Zl", "Zp"})
+# They turn around how the rest of a line is shown: a person would read what is not there.
+_TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
+def wrong(field: str, says: str) -> RemoteProtocolError:
+    """Returns the refusal of `field`: one printable line, whatever a peer put into it."""
+    return RemoteProtocolError(one_line(f"{field}: {says}", MAX_SENTENCE_CHARS))
+
+
+def one_line(text: str, most: int) -> str:
+    """Returns at most `most` characters of `text`, fit for a terminal."""
+    line = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text[: most + 1])
+    return line if len(line) <= most else line[: most - 1] + "…"
+
+
+def brief(text: str) -> str:
+    """Returns a peer's name so short that the rest of a sentence has room."""
+    return one_line(text, _SHOWN_CHARS)
+
+
+def quoted(text: str) -> str:
+    """Returns a peer's text in quotes, escaped and short."""
+    shown = f"{text[:_SHOWN_CHARS]!a}"
+    return shown if len(text) <= _SHOWN_CHARS else f"{shown} and more"
 
 
 def check_text(value: str, field: str, max_chars: int = MAX_NAME_CHARS) -> str:
@@ -24,9 +53,9 @@ def check_text(value: str, field: str, max_chars: int = MAX_NAME_CHARS) -> str:
         RemoteProtocolError: it is longer or holds NUL, a newline or another control character.
     """
     if len(value) > max_chars:
-        raise RemoteProtocolError(f"{field}: {len(value)} characters, at most {max_chars} are allowed")
-    if any(unicodedata.category(char) in _FORBIDDEN_CATEGORIES for char in value):
-        raise RemoteProtocolError(f"{field}: holds a control character: {value[:80]!a}")
+        raise wrong(field, f"{len(value)} characters, at most {max_chars} are allowed")
+    if any(char in _TURNING or unicodedata.category(char) in _FORBIDDEN_CATEGORIES for char in value):
+        raise wrong(field, f"holds a control character: {quoted(value)}")
     return value
 
 
@@ -37,7 +66,7 @@ def check_name(value: str, field: str) -> str:
         RemoteProtocolError: it is not.
     """
     if not value:
-        raise RemoteProtocolError(f"{field}: empty")
+        raise wrong(field, "empty, expected a name")
     return check_text(value, field)
 
 
@@ -45,11 +74,13 @@ def check_unique(names: Sequence[str], field: str) -> None:
     """Refuses a list that holds a name twice.
 
     Raises:
-        RemoteProtocolError: it does.
+        RemoteProtocolError: it does; the first such name is named.
     """
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise RemoteProtocolError(f"{field}: {', '.join(twice)} appears more than once")
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise wrong(field, f"{brief(name)} appears more than once")
+        seen.add(name)
 
 
 def check_range(value: float, field: str, low: float, high: float) -> None:
@@ -59,4 +90,4 @@ def check_range(value: float, field: str, low: float, high: float) -> None:
         RemoteProtocolError: it is outside.
     """
     if not low <= value <= high:
-        raise RemoteProtocolError(f"{field}: {value} is outside {low}..{high}")
+        raise wrong(field, f"{value} is outside {low}..{high}")

@@ -72,6 +72,7 @@ def test_a_good_chunk_passes() -> None:
         ({"robot_actions": np.array(1.0)}, DropReason.BAD_SHAPE),
         ({"model_actions": np.zeros((4, 2))}, DropReason.BAD_SHAPE),
         ({"model_actions": np.zeros(8)}, DropReason.BAD_SHAPE),
+        ({"model_actions": np.zeros((9, 2))}, DropReason.BAD_SHAPE),
         ({"start_step": 6}, DropReason.NOT_ASKED),
         ({"start_step": 8}, DropReason.NOT_ASKED),
         ({"robot_actions": with_value(np.nan)}, DropReason.NOT_FINITE),
@@ -82,6 +83,8 @@ def test_a_good_chunk_passes() -> None:
         ({"robot_actions": with_value(-1e30)}, DropReason.OUT_OF_RANGE),
         ({"robot_actions": with_value(70.1)}, DropReason.OUT_OF_RANGE),
         ({"robot_actions": with_value(-50.1)}, DropReason.OUT_OF_RANGE),
+        ({"captured_ns": 1}, DropReason.NOT_ASKED),
+        ({"captured_ns": -(2**63), "robot_actions": with_value(np.nan)}, DropReason.NOT_FINITE),
     ],
 )
 def test_a_bad_chunk_is_named(changes: dict[str, object], reason: DropReason) -> None:

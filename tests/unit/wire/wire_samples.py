@@ -25,12 +25,15 @@ from segue.wire.specs_codec import MAX_INFERENCE_NS
 counts = st.integers(0, 2**40)
 names = st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1, max_size=12)
 numbers = st.floats(allow_nan=False)
+finite = st.floats(allow_nan=False, allow_infinity=False)
 
 
 @st.composite
 def dimensions(draw: st.DrawFn, name: str) -> Dimension:
-    low, high = sorted((draw(numbers), draw(numbers)))
-    speed = draw(st.floats(0.0, math.inf))
+    # Something lies between the limits, and a joint can move: a spec of anything else is refused.
+    low, high = sorted((draw(finite), draw(finite)))
+    low, high = draw(st.sampled_from((low, -math.inf))), draw(st.sampled_from((high, math.inf)))
+    speed = draw(st.floats(0.0, math.inf, exclude_min=True))
     return Dimension(
         name, draw(st.sampled_from(["deg", "rad", ""])), draw(st.sampled_from(Kind)), low, high, speed
     )
