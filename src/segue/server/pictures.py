@@ -14,8 +14,8 @@ from dataclasses import replace
 from segue.core.resize import Geometry, resized
 from segue.core.specs import CameraSpec, PolicySpec, RobotSpec
 from segue.core.types import ChunkRequest, ImageArray, Observation
-from segue.errors import RemoteProtocolError
 from segue.wire import policy_pb2 as pb
+from segue.wire.checks import wrong
 from segue.wire.codec import encoded_images
 from segue.wire.image import decode
 from segue.wire.records import EncodedImage
@@ -49,10 +49,10 @@ def _decoded(message: pb.Observation, robot: RobotSpec, policy: PolicySpec) -> d
     travelled = encoded_images(message)
     unknown = sorted(travelled.keys() - cameras.keys())
     if unknown:
-        raise RemoteProtocolError(f"observation.images: {', '.join(unknown)} was not announced")
+        raise wrong("observation.images", f"{', '.join(unknown)} was not announced")
     missing = [camera.name for camera in policy.observation.cameras if camera.name not in travelled]
     if missing:
-        raise RemoteProtocolError(f"observation.images: {', '.join(missing)} is missing")
+        raise wrong("observation.images", f"{', '.join(missing)} is missing")
     sizes = policy.geometries
     return {name: _picture(image, cameras[name], sizes.get(name)) for name, image in travelled.items()}
 

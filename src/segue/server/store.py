@@ -20,10 +20,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from segue.core.specs import PolicySpec
-from segue.errors import ConfigError
+from segue.errors import ConfigError, RemoteProtocolError
 from segue.policies.base import Policy, PolicyInput, PolicyOutput
 from segue.server.refused import Refused
 from segue.wire.refusal import Reason
+from segue.wire.specs_codec import check_policy_spec
 
 Loader = Callable[[str, str], Policy]  # (path, device) -> policy
 
@@ -78,7 +79,8 @@ class PolicyStore:
         """Loads and warms up everything; called on the thread that will own the policies.
 
         Raises:
-            ConfigError: two of them have the same name, a root is no folder, or the loader says so.
+            ConfigError: two of them have the same name, no robot would take one, a root is no folder,
+                or the loader says so.
         """
         for root in self._roots:
             if not root.is_dir():
@@ -89,6 +91,7 @@ class PolicyStore:
             if policy.spec.name in loaded:
                 raise ConfigError(f"policy.path: two policies are named {policy.spec.name}")
             policy.warm_up()
+            _check_offered(policy, path)
             loaded[policy.spec.name] = policy
         self._policies = loaded
 
@@ -104,6 +107,7 @@ class PolicyStore:
         try:
             policy = _Renamed(self._loader(str(path), self._device), name)
             policy.warm_up()
+            _check_offered(policy, name)
         except BaseException as error:  # native code that reads weights may panic, which is no Exception
             _log.error(
                 "policy %a, named by a client, cannot be loaded: %s", name, " ".join(str(error).split())
@@ -207,6 +211,18 @@ class _Renamed:
 
     def infer(self, batch: Sequence[PolicyInput]) -> list[PolicyOutput]:
         return self._policy.infer(batch)
+
+
+def _check_offered(policy: Policy, path: str) -> None:
+    """Refuses a policy here that every robot would refuse at its handshake.
+
+    Raises:
+        ConfigError: its spec is beyond what the protocol allows.
+    """
+    try:
+        check_policy_spec(policy.spec)
+    except RemoteProtocolError as error:
+        raise ConfigError(f"policy.path: {path}: no robot would take this policy: {error}") from None
 
 
 def _version(path: Path) -> tuple[int, int]:

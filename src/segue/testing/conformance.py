@@ -18,9 +18,11 @@ from segue.clock import NS_PER_S
 from segue.core.jpeg import whole_jpeg
 from segue.core.specs import ActionSpec, CameraSpec, Kind, PolicySpec
 from segue.core.types import FloatArray, Frame, Guidance, Leftover, Observation
+from segue.errors import RemoteProtocolError
 from segue.policies.base import Policy, PolicyInput, PolicyOutput
 from segue.robots.base import Robot, RobotState
 from segue.wire.image import pixels
+from segue.wire.specs_codec import check_policy_spec
 
 
 def check_robot(robot: Robot, control_hz: float = 100.0, settle_ticks: int = 60) -> None:
@@ -201,6 +203,7 @@ def check_policy(policy: Policy, seed: int = 0) -> None:
     assert spec.warm_inference_ns > 0, "warm_up did not measure a warm inference"
     assert spec.horizon >= 1, f"horizon is {spec.horizon}"
     assert spec.action_hz > 0, f"action_hz is {spec.action_hz}"
+    _check_offered(spec)
     item = _question(spec, seed)
     alone = policy.infer([item])[0]
     _check_output(spec, alone)
@@ -214,6 +217,14 @@ def check_policy(policy: Policy, seed: int = 0) -> None:
     assert len(batched) == 3, f"a batch of 3 gives {len(batched)} chunks"
     same = np.allclose(batched[1].robot_actions, alone.robot_actions, rtol=1e-3, atol=1e-3)
     assert same, "a chunk depends on who shares the batch"
+
+
+def _check_offered(spec: PolicySpec) -> None:
+    """Checks that a robot would take the spec: what it says is within the protocol's bounds."""
+    try:
+        check_policy_spec(spec)
+    except RemoteProtocolError as error:
+        raise AssertionError(f"no robot would take this policy: {error}") from None
 
 
 def _check_continuation(policy: Policy, item: PolicyInput, chunk: PolicyOutput) -> None:

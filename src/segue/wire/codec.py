@@ -12,18 +12,24 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from segue.core.types import NO_ENVIRONMENT, ActionChunk, ChunkRequest, Leftover, Observation
-from segue.errors import RemoteProtocolError
 from segue.wire import policy_pb2 as pb
-from segue.wire.checks import check_name, check_range, check_text, check_unique
+from segue.wire.checks import brief, check_name, check_range, check_text, check_unique, wrong
 from segue.wire.enums import ENCODINGS
 from segue.wire.records import EncodedImage, RequestContext, ServerTimings
 from segue.wire.specs_codec import decode_guidance, encode_guidance
 from segue.wire.tensors import decode_tensor, encode_tensor
-from segue.wire.version import MAX_CAMERAS, MAX_HISTORY, MAX_PIXELS, MAX_TASK_CHARS, MAX_TENSOR_SIDE
+from segue.wire.version import (
+    MAX_CAMERAS,
+    MAX_COUNT,
+    MAX_HISTORY,
+    MAX_HORIZON,
+    MAX_REQUEST_NUMBERS,
+    MAX_SIDE_PIXELS,
+    MAX_STAGE_NS,
+    MAX_TASK_CHARS,
+)
 
 Images = Mapping[str, EncodedImage]
-
-_MAX_COUNT = 2**62
 
 
 def encode_request(request: ChunkRequest, context: RequestContext) -> pb.InferRequest:
@@ -75,10 +81,10 @@ def decode_request(message: pb.InferRequest) -> tuple[RequestContext, ChunkReque
         RemoteProtocolError: a field is wrong; the text names it.
     """
     check_range(len(message.history), "history: count", 0, MAX_HISTORY)
-    check_range(message.epoch, "epoch", 0, _MAX_COUNT)
-    check_range(message.number, "number", 0, _MAX_COUNT)
-    check_range(message.start_step, "start_step", 0, _MAX_COUNT)
-    check_range(message.delay_steps, "delay_steps", 0, MAX_TENSOR_SIDE)
+    check_range(message.epoch, "epoch", 0, MAX_COUNT)
+    check_range(message.number, "number", 0, MAX_COUNT)
+    check_range(message.start_step, "start_step", 0, MAX_COUNT)
+    check_range(message.delay_steps, "delay_steps", 0, MAX_HORIZON)
     request = ChunkRequest(
         number=message.number,
         epoch=message.epoch,
@@ -138,12 +144,14 @@ def set_timings(message: pb.InferReply, timings: ServerTimings) -> None:
 def decode_chunk(message: pb.InferReply) -> tuple[ActionChunk, ServerTimings]:
     """Returns the chunk and the server's durations.
 
-    Numbers that are not finite pass: the core drops and counts such a chunk.
+    Numbers that are not finite pass, and so does an answer to another request: the core drops and
+    counts such a chunk. `captured_ns` may be any number, since it is only held against what was asked.
 
     Raises:
         RemoteProtocolError: a field is wrong; the text names it.
     """
     has_model_actions = message.HasField("model_actions")
+    check_range(message.conditioned_delay, "conditioned_delay", 0, MAX_HORIZON)
     chunk = ActionChunk(
         request_number=message.request_number,
         epoch=message.epoch,
@@ -155,6 +163,10 @@ def decode_chunk(message: pb.InferReply) -> tuple[ActionChunk, ServerTimings]:
         policy_hash=check_name(message.policy_hash, "policy_hash"),
         cold=message.cold,
     )
+    size = chunk.robot_actions.size + (0 if chunk.model_actions is None else chunk.model_actions.size)
+    if size > MAX_REQUEST_NUMBERS:
+        says = f"{size} numbers with those of model_actions are too large a chunk"
+        raise wrong("robot_actions", f"{says}, at most {MAX_REQUEST_NUMBERS} are allowed")
     return chunk, _decode_timings(message.timings)
 
 
@@ -173,7 +185,7 @@ def _decode_observation(message: pb.Observation, field: str) -> Observation:
     environment = NO_ENVIRONMENT
     if message.HasField("environment"):
         environment = decode_tensor(message.environment, f"{field}.environment", 1)
-    check_range(message.step, f"{field}.step", 0, _MAX_COUNT)
+    check_range(message.step, f"{field}.step", 0, MAX_COUNT)
     return Observation(
         step=message.step,
         captured_ns=message.captured_ns,
@@ -195,14 +207,13 @@ def _decode_leftover(message: pb.Leftover) -> Leftover:
         return Leftover(robot_actions)
     model_actions = decode_tensor(message.model_actions, "leftover.model_actions", 2)
     if len(model_actions) != len(robot_actions):
-        raise RemoteProtocolError(
-            f"leftover: {len(robot_actions)} robot actions and {len(model_actions)} model actions"
-        )
+        says = f"{len(robot_actions)} robot actions and {len(model_actions)} model actions, expected as many"
+        raise wrong("leftover", says)
     return Leftover(robot_actions, model_actions)
 
 
 def _decode_context(message: pb.InferRequest) -> RequestContext:
-    check_range(message.chunk_length, "chunk_length", 0, MAX_TENSOR_SIDE)
+    check_range(message.chunk_length, "chunk_length", 0, MAX_HORIZON)
     check_range(message.seed, "seed", 0, 2**63 - 1)
     return RequestContext(
         robot_id=check_name(message.robot_id, "robot_id"),
@@ -227,9 +238,10 @@ def _put_images(message: pb.Observation, images: Images) -> None:
 
 
 def _decode_image(message: pb.Image, name: str, field: str) -> EncodedImage:
-    encoding = ENCODINGS.decode(message.encoding, f"{field}.images: {name}: encoding")
-    check_range(message.height, f"{field}.images: {name}: height", 1, MAX_PIXELS)
-    check_range(message.width, f"{field}.images: {name}: width", 1, MAX_PIXELS)
+    where = f"{field}.images: {brief(name)}"
+    encoding = ENCODINGS.decode(message.encoding, f"{where}: encoding")
+    check_range(message.height, f"{where}: height", 1, MAX_SIDE_PIXELS)
+    check_range(message.width, f"{where}: width", 1, MAX_SIDE_PIXELS)
     return EncodedImage(encoding, message.height, message.width, message.data)
 
 
@@ -243,5 +255,5 @@ def _decode_timings(message: pb.Timings) -> ServerTimings:
         total_ns=message.total_ns,
     )
     for field in ServerTimings.__slots__:
-        check_range(getattr(timings, field), f"timings.{field}", 0, _MAX_COUNT)
+        check_range(getattr(timings, field), f"timings.{field}", 0, MAX_STAGE_NS)
     return timings

@@ -13,8 +13,8 @@ from typing import Generic, TypeVar
 from segue.core.resize import Fit
 from segue.core.specs import Kind
 from segue.core.types import Jacobian, RtcMode, Schedule, Strategy
-from segue.errors import RemoteProtocolError
 from segue.wire import policy_pb2 as pb
+from segue.wire.checks import wrong
 from segue.wire.records import Encoding
 
 Word = TypeVar("Word", bound=StrEnum)
@@ -41,7 +41,7 @@ class EnumTable(Generic[Word, Number]):
         word = self._word.get(number)
         if word is None:
             allowed = ", ".join(f"{n} ({w})" for n, w in self._word.items())
-            raise RemoteProtocolError(f"{field}: unknown value {number}, allowed are {allowed}")
+            raise wrong(field, f"unknown value {number}, allowed are {allowed}")
         return word
 
     def find(self, number: int) -> Word | None:

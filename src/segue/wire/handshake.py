@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from segue.errors import RemoteProtocolError
 from segue.wire import policy_pb2 as pb
-from segue.wire.checks import check_name, check_range, check_text
+from segue.wire.checks import brief, check_name, check_range, check_text, quoted, wrong
 from segue.wire.records import Handshake, ServerDescription, Welcome
 from segue.wire.specs_codec import (
     decode_guidance,
@@ -14,7 +13,16 @@ from segue.wire.specs_codec import (
     encode_policy_spec,
     encode_robot_spec,
 )
-from segue.wire.version import MAX_FACTS, MAX_POLICIES, MAX_TASK_CHARS, MAX_TENSOR_SIDE, MAX_VERSIONS
+from segue.wire.version import (
+    MAX_FACTS,
+    MAX_HORIZON,
+    MAX_POLICIES,
+    MAX_TASK_CHARS,
+    MAX_VERSIONS,
+    SUPPORTED_VERSIONS,
+)
+
+_MAX_POLICY_CHARS = 1024
 
 
 def encode_handshake(handshake: Handshake) -> pb.OpenRequest:
@@ -38,11 +46,11 @@ def decode_handshake(message: pb.OpenRequest) -> Handshake:
     Raises:
         RemoteProtocolError: a field is wrong; the text names it.
     """
-    check_range(message.chunk_length, "chunk_length", 0, MAX_TENSOR_SIDE)
+    check_range(message.chunk_length, "chunk_length", 0, MAX_HORIZON)
     return Handshake(
         robot_id=check_name(message.robot_id, "robot_id"),
         robot=decode_robot_spec(message.robot),
-        policy=check_text(message.policy, "policy", 1024),
+        policy=check_text(message.policy, "policy", _MAX_POLICY_CHARS),
         guidance=decode_guidance(message.guidance),
         chunk_length=message.chunk_length,
         previous_session_id=check_text(message.previous_session_id, "previous_session_id"),
@@ -65,13 +73,16 @@ def decode_welcome(message: pb.OpenReply) -> Welcome:
     """Returns the server's answer.
 
     Raises:
-        RemoteProtocolError: a field is wrong, or the hash is not that of the spec beside it.
+        RemoteProtocolError: a field is wrong, the hash is not that of the spec beside it, or the
+            version is none that this side speaks.
     """
+    if message.protocol_version not in SUPPORTED_VERSIONS:
+        spoken = ", ".join(str(version) for version in SUPPORTED_VERSIONS)
+        raise wrong("protocol_version", f"server speaks {message.protocol_version}, this robot {spoken}")
     policy = decode_policy_spec(message.policy)
     if message.spec_hash != policy.spec_hash():
-        raise RemoteProtocolError(
-            f"spec_hash: {message.spec_hash[:80]!a} is not the hash of the spec beside it"
-        )
+        says = f"{quoted(message.spec_hash)} is not the hash of the spec beside it, {policy.spec_hash()}"
+        raise wrong("spec_hash", says)
     return Welcome(
         session_id=check_name(message.session_id, "session_id"),
         policy=policy,
@@ -84,7 +95,7 @@ def decode_welcome(message: pb.OpenReply) -> Welcome:
 def _decode_facts(message: pb.OpenReply) -> dict[str, str]:
     check_range(len(message.configuration), "configuration: count", 0, MAX_FACTS)
     return {
-        check_name(key, "configuration"): check_text(value, f"configuration: {key}", MAX_TASK_CHARS)
+        check_name(key, "configuration"): check_text(value, f"configuration: {brief(key)}", MAX_TASK_CHARS)
         for key, value in message.configuration.items()
     }
 
@@ -110,6 +121,6 @@ def decode_description(message: pb.DescribeReply) -> ServerDescription:
     return ServerDescription(
         server_version=check_text(message.server_version, "server_version"),
         protocol_versions=tuple(message.protocol_versions),
-        policies=tuple(decode_policy_spec(spec) for spec in message.policies),
+        policies=tuple(decode_policy_spec(spec, f"policies[{i}]") for i, spec in enumerate(message.policies)),
         ready=message.ready,
     )

@@ -17,6 +17,7 @@ from segue.core.jpeg import MAX_JPEG_PIXELS, jpeg_header
 from segue.core.specs import CameraSpec
 from segue.core.types import Frame, ImageArray
 from segue.errors import LocalProtocolError, RemoteProtocolError, RobotFault
+from segue.wire.checks import brief, wrong
 from segue.wire.records import EncodedImage, Encoding
 
 DEFAULT_QUALITY = 90
@@ -119,10 +120,8 @@ def decode(image: EncodedImage, camera: CameraSpec) -> ImageArray:
         RemoteProtocolError: size, colour or bytes are not what they should be.
     """
     if (image.height, image.width) != (camera.height, camera.width):
-        raise RemoteProtocolError(
-            f"image of {camera.name}: {image.width}x{image.height}, announced were "
-            f"{camera.width}x{camera.height}"
-        )
+        says = f"{image.width}x{image.height}, announced were {camera.width}x{camera.height}"
+        raise _wrong(camera.name, says)
     if image.encoding is Encoding.RAW:
         return _decode_raw(image, camera)
     return _decode_jpeg(image, camera)
@@ -131,7 +130,7 @@ def decode(image: EncodedImage, camera: CameraSpec) -> ImageArray:
 def _decode_raw(image: EncodedImage, camera: CameraSpec) -> ImageArray:
     expected = image.height * image.width * 3
     if len(image.data) != expected:
-        raise RemoteProtocolError(f"image of {camera.name}: {len(image.data)} raw bytes, expected {expected}")
+        raise _wrong(camera.name, f"{len(image.data)} raw bytes, expected {expected}")
     return np.frombuffer(image.data, dtype=np.uint8).reshape(image.height, image.width, 3)
 
 
@@ -142,7 +141,7 @@ def _decode_jpeg(image: EncodedImage, camera: CameraSpec) -> ImageArray:
             image.data, colorspace="RGB", fastdct=False, fastupsample=False
         )
     except _NO_JPEG:
-        raise RemoteProtocolError(f"image of {camera.name}: the JPEG is damaged") from None
+        raise _wrong(camera.name, "the JPEG is damaged") from None
     return decoded
 
 
@@ -151,15 +150,18 @@ def _check_jpeg(image: EncodedImage, camera: str) -> None:
     try:
         height, width, colorspace, _ = simplejpeg.decode_jpeg_header(image.data)
     except _NO_JPEG:
-        raise RemoteProtocolError(f"image of {camera}: not a JPEG") from None
+        raise _wrong(camera, "not a JPEG") from None
     if (height, width) != (image.height, image.width):
-        raise RemoteProtocolError(
-            f"image of {camera}: the JPEG says {width}x{height}, announced were {image.width}x{image.height}"
-        )
+        says = f"the JPEG says {width}x{height}, announced were {image.width}x{image.height}"
+        raise _wrong(camera, says)
     if colorspace != "YCbCr":
-        raise RemoteProtocolError(f"image of {camera}: the JPEG is {colorspace}, not in colour (YCbCr)")
+        raise _wrong(camera, f"the JPEG is {colorspace}, not in colour (YCbCr)")
     if _scans(image.data) > _MAX_SCANS:
-        raise RemoteProtocolError(f"image of {camera}: the JPEG has more than {_MAX_SCANS} scans")
+        raise _wrong(camera, f"the JPEG has more than {_MAX_SCANS} scans")
+
+
+def _wrong(camera: str, says: str) -> RemoteProtocolError:
+    return wrong(f"image of {brief(camera)}", says)
 
 
 def _scans(data: bytes) -> int:

@@ -37,7 +37,7 @@ def parse(kind: type[AnyMessage], data: bytes) -> AnyMessage:
         _count(memoryview(data), kind.DESCRIPTOR, 0)  # type: ignore[arg-type]  # the class has a twin in C
         return kind.FromString(data)
     except (DecodeError, IndexError):
-        raise RemoteProtocolError(f"these bytes are no {kind.DESCRIPTOR.name}") from None
+        raise RemoteProtocolError(f"these {len(data)} bytes are no {kind.DESCRIPTOR.name}") from None
 
 
 def _count(data: memoryview, descriptor: Descriptor, parts: int) -> int:

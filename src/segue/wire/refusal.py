@@ -8,13 +8,14 @@ here needs grpc.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from google.protobuf.message import DecodeError
 
 from segue.wire import policy_pb2 as pb
+from segue.wire.checks import one_line
 from segue.wire.version import MAX_DIFFERENCES, MAX_VERSIONS
 
 REFUSAL_KEY = "segue-refusal-bin"
@@ -23,6 +24,8 @@ REFUSAL_KEY = "segue-refusal-bin"
 _MAX_SENTENCE_BYTES = 6_000
 # Our own clients take 64 kB of metadata, in which bytes travel as a third more.
 _MAX_REFUSAL_BYTES = 36_000
+# What a person is shown of it, whatever a server wrote: two pages.
+_MAX_SHOWN_CHARS = 12_000
 
 
 class Reason(StrEnum):
@@ -88,9 +91,17 @@ def _fitting(sentences: Iterable[str]) -> list[str]:
     return [sentence for sentence in fitting if sentence]
 
 
-def _one_line(sentence: str) -> str:
-    """Returns `sentence` fit for a terminal, whatever a server put into it."""
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in sentence)
+def _readable(sentences: Sequence[str]) -> tuple[str, ...]:
+    """Returns the sentences fit for a terminal, and no more than somebody reads."""
+    shown: list[str] = []
+    room = _MAX_SHOWN_CHARS
+    for number, sentence in enumerate(sentences[:MAX_DIFFERENCES]):
+        if room < len(sentence) and shown:
+            shown.append(f"… and {len(sentences) - number} more")
+            break
+        shown.append(one_line(sentence, room))
+        room -= len(shown[-1])
+    return tuple(shown)
 
 
 def _decode_refusal(data: bytes) -> Refusal:
@@ -102,6 +113,6 @@ def _decode_refusal(data: bytes) -> Refusal:
     return Refusal(
         # A newer server may know reasons that this side does not.
         reason=known.get(message.reason, Reason.UNSPECIFIED),
-        differences=tuple(_one_line(sentence) for sentence in message.differences[:MAX_DIFFERENCES]),
+        differences=_readable(message.differences),
         protocol_versions=tuple(message.protocol_versions[:MAX_VERSIONS]),
     )

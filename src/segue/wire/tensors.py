@@ -12,14 +12,15 @@ import math
 import numpy as np
 
 from segue.core.types import FloatArray
-from segue.errors import RemoteProtocolError
 from segue.wire import policy_pb2 as pb
+from segue.wire.checks import wrong
 from segue.wire.version import MAX_TENSOR_SIDE
 
 _DTYPES: dict[int, np.dtype[np.float32] | np.dtype[np.float64]] = {
     pb.DTYPE_FLOAT32: np.dtype("<f4"),
     pb.DTYPE_FLOAT64: np.dtype("<f8"),
 }
+_ALLOWED = ", ".join(f"{number} ({dtype.name})" for number, dtype in _DTYPES.items())
 
 
 def encode_tensor(array: FloatArray) -> pb.Tensor:
@@ -42,17 +43,15 @@ def decode_tensor(message: pb.Tensor, field: str, rank: int) -> FloatArray:
     """
     dtype = _DTYPES.get(message.dtype)
     if dtype is None:
-        raise RemoteProtocolError(f"{field}: unknown dtype {message.dtype}")
+        raise wrong(field, f"unknown dtype {message.dtype}, allowed are {_ALLOWED}")
     if len(message.shape) != rank:
-        raise RemoteProtocolError(f"{field}: {len(message.shape)} dimensions, expected {rank}")
+        raise wrong(field, f"{len(message.shape)} dimensions, expected {rank}")
     shape = tuple(message.shape)
     if not all(1 <= side <= MAX_TENSOR_SIDE for side in shape):
-        raise RemoteProtocolError(f"{field}: shape {shape} is outside 1..{MAX_TENSOR_SIDE}")
+        raise wrong(field, f"shape {shape} is outside 1..{MAX_TENSOR_SIDE}")
     expected = math.prod(shape) * dtype.itemsize
     if len(message.data) != expected:
-        raise RemoteProtocolError(
-            f"{field}: {len(message.data)} bytes, shape {shape} of {dtype.name} needs {expected}"
-        )
+        raise wrong(field, f"{len(message.data)} bytes, shape {shape} of {dtype.name} needs {expected}")
     # A signalling NaN becomes a quiet one, and NumPy would warn of it on the terminal.
     with np.errstate(invalid="ignore"):
         flat: FloatArray = np.frombuffer(message.data, dtype=dtype).astype(np.float64, copy=False)

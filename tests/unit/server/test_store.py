@@ -184,3 +184,35 @@ def test_a_root_that_is_no_folder_stops_the_start(tmp_path: Path) -> None:
     store = PolicyStore(lambda path, device: ToyPolicy(), ["toy"], "cpu", [tmp_path / "nowhere"])
     with pytest.raises(ConfigError, match=r"policy\.roots"):
         store.load()
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"history_steps": 65}, "policy.history_steps: 65 is outside 0..64"),
+        ({"action_hz": 5000.0}, "policy.action_hz: 5000.0 is outside 0.01..1000.0"),
+        ({"horizon": 2**70}, "cannot be put into a message"),
+        ({"policy_hash": ""}, "policy.policy_hash: empty"),
+    ],
+)
+def test_a_policy_that_no_robot_would_take_is_refused_at_start(changes: dict[str, object], says: str) -> None:
+    """A server does not wait for robots that would all turn away, and says what they would not take."""
+    store = PolicyStore(lambda path, device: ToyPolicy(replace(SPEC, **changes)), ["toy"], "cpu")
+    with pytest.raises(ConfigError, match="no robot would take this policy") as refused:
+        store.load()
+    assert says in str(refused.value)
+
+
+def test_a_policy_that_no_robot_would_take_is_not_loaded_for_a_client(tmp_path: Path) -> None:
+    """What a client names is held against the same bounds, and refused until its file changes."""
+    (tmp_path / "long.safetensors").write_bytes(b"x")
+    odd = ToyPolicy(replace(SPEC, horizon=5000))
+    store = PolicyStore(
+        lambda path, device: ToyPolicy() if path == "toy" else odd, ["toy"], "cpu", [tmp_path]
+    )
+    store.load()
+    with pytest.raises(Refused, match="being loaded"):
+        store.resolve("long")
+    assert store.load_one() is None
+    with pytest.raises(Refused, match="cannot be loaded"):
+        store.resolve("long")

@@ -52,6 +52,12 @@ class _LeansOnNothing(_Wrapped):
         return replace(output, conditioned_delay=2)
 
 
+class _LooksBackForHours(_Wrapped):
+    @property
+    def spec(self) -> PolicySpec:
+        return replace(self.inner.spec, history_steps=65_536)
+
+
 @pytest.mark.parametrize("name", ["builtin:scripted", "builtin:belt"])
 def test_our_own_policies_conform(name: str) -> None:
     """Every built-in policy keeps the promises of the `Policy` protocol."""
@@ -62,7 +68,12 @@ def test_our_own_policies_conform(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("broken", "promise"),
-    [(_NotFinite, "not finite"), (_NoisyNeighbour, "shares the batch"), (_LeansOnNothing, "conditioned")],
+    [
+        (_NotFinite, "not finite"),
+        (_NoisyNeighbour, "shares the batch"),
+        (_LeansOnNothing, "conditioned"),
+        (_LooksBackForHours, r"no robot would take .*history_steps: 65536 is outside 0\.\.64"),
+    ],
 )
 def test_a_broken_policy_is_told_what_it_breaks(broken: type[_Wrapped], promise: str) -> None:
     """`check_policy` fails on a policy that breaks a promise, and names the promise."""

@@ -26,6 +26,7 @@ from segue.wire.codec import (
     set_timings,
 )
 from segue.wire.records import EncodedImage, Encoding, RequestContext, ServerTimings
+from segue.wire.version import MAX_HORIZON
 from tests.unit.wire.wire_samples import arrays, contexts, counts, names, plain, requests
 
 CONTEXT = RequestContext("arm", "session", "hash", "lift", Guidance(), 8, 7)
@@ -43,7 +44,7 @@ chunks = st.builds(
     counts,
     arrays(4, 2),
     st.none() | arrays(6, 3),
-    counts,
+    st.integers(0, MAX_HORIZON),
     names,
     st.booleans(),
 )
