@@ -14,12 +14,14 @@ from pathlib import Path
 import numpy as np
 
 from segue.client import messages
+from segue.core.resize import Fit
+from segue.core.specs import ActionSpec
 from segue.core.types import ActionChunk
 from segue.wire import policy_pb2 as pb
 from segue.wire.codec import add_images, encode_chunk, encode_request, set_timings
 from segue.wire.handshake import encode_description, encode_handshake, encode_welcome
 from segue.wire.image import encode, encode_raw
-from segue.wire.records import EncodedImage, ServerDescription, ServerTimings
+from segue.wire.records import EncodedImage, ServerDescription, ServerTimings, Welcome
 from segue.wire.refusal import Reason, Refusal, encode_refusal
 from segue.wire.tensors import encode_tensor
 
@@ -53,6 +55,7 @@ def seeds() -> Iterator[tuple[str, bytes]]:
     yield from (("request", data) for data in requests())
     yield from (("reply", data) for data in replies())
     yield from (("handshake", data) for data in handshakes())
+    yield from (("spec", data) for data in specs())
     yield from (("picture", data) for data in pictures())
     for array in (np.arange(6.0), np.ones((4, 3)), np.ones((2, 2), np.float32)):
         yield "tensor", bytes([array.ndim - 1]) + encode_tensor(array).SerializeToString()
@@ -70,7 +73,7 @@ def requests() -> list[bytes]:
     full, bare = world.request(), replace(world.request(), history=(), leftover=None, delay_steps=0)
     plain = encode_request(bare, context)
     whole = encode_request(full, context)
-    add_images(whole, {"front": _jpeg()}, [{"front": _jpeg()}, {}])
+    add_images(whole, {"front": jpeg()}, [{"front": jpeg()}, {}])
     raw = encode_request(bare, replace(context, chunk_length=0, task=""))
     add_images(raw, {"front": encode_raw(_scene())})
     return [message.SerializeToString() for message in (plain, whole, raw)]
@@ -117,12 +120,33 @@ def handshakes() -> list[bytes]:
     ]
 
 
+def specs() -> list[bytes]:
+    """Returns what servers say of policies that fit, of some that do not, and of the largest there may be."""
+    good = world.policy().spec
+    seen = replace(good.observation, cameras=(replace(world.CAMERA, fit=Fit.PAD_CENTER),))
+    radians = tuple(replace(d, unit="rad") for d in world.DIMENSIONS)
+    changes: tuple[dict[str, object], ...] = (
+        {"observation": seen},
+        {"action": ActionSpec(world.DIMENSIONS[::-1])},
+        {"observation": replace(seen, state=radians), "warm_inference_ns": 20_000_000_000},
+        {"horizon": 4096, "history_steps": 64, "model_action_dim": 8, "action_hz": 1000.0},
+        {"horizon": 1, "rtc_modes": (), "action_hz": 0.01},
+    )
+    offered = [replace(good, **change) for change in changes]  # type: ignore[arg-type]
+    listed = ServerDescription("0.1.0", (1,), tuple(offered), ready=True)
+    welcomes = [Welcome(world.SESSION, spec, spec.spec_hash(), {}) for spec in offered]
+    return [
+        *(b"\0" + encode_welcome(each).SerializeToString() for each in welcomes),
+        b"\1" + encode_description(listed).SerializeToString(),
+    ]
+
+
 def pictures() -> list[bytes]:
     """Returns pictures in both encodings, and one that lies about its size."""
-    jpeg = _jpeg().data
-    at = jpeg.index(b"\xff\xc0") + 5
-    huge = jpeg[:at] + b"\xff\xff\xff\xff" + jpeg[at + 4 :]
-    return [b"\0" + jpeg, b"\1" + _scene().tobytes(), b"\0" + huge, b"\0" + jpeg[: len(jpeg) // 2]]
+    good = jpeg().data
+    at = good.index(b"\xff\xc0") + 5
+    huge = good[:at] + b"\xff\xff\xff\xff" + good[at + 4 :]
+    return [b"\0" + good, b"\1" + _scene().tobytes(), b"\0" + huge, b"\0" + good[: len(good) // 2]]
 
 
 def mail() -> tuple[messages.Message, ...]:
@@ -152,7 +176,8 @@ def _scene() -> np.ndarray:
     return np.stack([x * 4, y * 5, 255 - x * 2], axis=-1).astype(np.uint8)
 
 
-def _jpeg() -> EncodedImage:
+def jpeg() -> EncodedImage:
+    """Returns a picture of the world's camera."""
     return encode(_scene())
 
 

@@ -32,6 +32,7 @@ from segue.wire.handshake import (
 )
 from segue.wire.records import EncodedImage, Encoding, Handshake, ServerDescription, ServerTimings, Welcome
 from segue.wire.refusal import REFUSAL_KEY, Reason, Refusal, encode_refusal, refusal_in
+from segue.wire.version import MAX_HORIZON
 from tests.unit.wire.wire_samples import (
     arrays,
     contexts,
@@ -46,10 +47,11 @@ from tests.unit.wire.wire_samples import (
 
 from .targets import handshake, reply, request, tensor
 
+delays = st.integers(0, MAX_HORIZON)
 versions = st.lists(st.integers(0, 2**32 - 1), max_size=3).map(tuple)
 chunks = st.builds(
     ActionChunk,
-    counts, counts, counts, counts, arrays(4, 3), st.none() | arrays(5, 2), counts, names, st.booleans(),
+    counts, counts, counts, counts, arrays(4, 3), st.none() | arrays(5, 2), delays, names, st.booleans(),
 )  # fmt: skip
 timings = st.builds(ServerTimings, counts, counts, counts, counts, counts, counts)
 encoded = st.builds(

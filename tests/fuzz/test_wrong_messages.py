@@ -15,17 +15,18 @@ from segue.wire import policy_pb2 as pb
 
 from . import seeds
 from .mutate import damaged, twisted_bytes
-from .targets import NAMES, handshake, load, reply, request, tensor
+from .targets import NAMES, handshake, load, reply, request, spec, tensor
 
 KINDS = {
     "request": (0, request.KIND),
     "reply": (0, reply.KIND),
     "tensor": (1, tensor.KIND),
     "handshake Refusal": (1, pb.Refusal),
+    **{f"spec {kind.DESCRIPTOR.name}": (1, kind) for kind in spec.KINDS},
     **{f"handshake {kind.DESCRIPTOR.name}": (1, kind) for kind, _ in handshake.KINDS},
 }
-# A chunk is executed for a second by each strategy; the others only decode.
-EXAMPLES = {"reply": 150, "config": 100}
+# A chunk is executed for a second by each strategy, a spec for fifty ticks; the others only decode.
+EXAMPLES = {"reply": 150, "config": 100, "spec": 100}
 quick = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 dice = st.integers(0, 2**32 - 1).map(random.Random)
 
@@ -47,7 +48,8 @@ def test_a_field_of_any_value_is_taken_or_refused(kind: str) -> None:
     """One to three fields set to anything that their type can hold never break a promise."""
     target, (head, message) = kind.split(maxsplit=1)[0], KINDS[kind]
     check = load(target)
-    fitting = [d for d in starts(target) if target != "handshake" or handshake.kind_of(d) is message]
+    kinds = {"handshake": handshake.kind_of, "spec": spec.kind_of}
+    fitting = [d for d in starts(target) if target not in kinds or kinds[target](d) is message]
 
     @settings(quick, max_examples=EXAMPLES.get(target, 300))
     @given(dice, st.sampled_from(fitting))

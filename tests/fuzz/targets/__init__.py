@@ -13,7 +13,7 @@ from importlib import import_module
 
 Check = Callable[[bytes], None]
 
-NAMES = ("request", "reply", "handshake", "picture", "tensor", "config", "mailbox")
+NAMES = ("request", "reply", "handshake", "picture", "tensor", "config", "mailbox", "spec")
 
 
 def load(name: str) -> Check:

@@ -100,4 +100,4 @@ def check(data: bytes) -> None:
     except Refused as refused:
         _check_size(encode_refusal(refused.refusal))
     except RemoteProtocolError as error:
-        world.check_sentence(str(error), 2_000)
+        world.check_sentence(str(error))

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from google.protobuf.message import DecodeError
 
 from segue.core.executor import ChunkExecutor
 from segue.core.facts import ExecutorConfig, SessionOpened, Tick
@@ -19,13 +18,13 @@ from segue.core.types import ActionChunk, FloatArray, Observation, Strategy
 from segue.errors import RemoteProtocolError
 from segue.wire import policy_pb2 as pb
 from segue.wire.codec import decode_chunk
+from segue.wire.parse import parse
 
 from . import world
 
 KIND = pb.InferReply
 POLICY = "hash-of-weights"
 ACTION_HZ, CONTROL_HZ = 10.0, 30.0
-TICK_NS = round(1e9 / CONTROL_HZ)
 TICKS = 24
 POSE = np.array([10.0, 0.0, 20.0])
 _LIMITS = Limits(world.ROBOT.action)
@@ -34,9 +33,9 @@ _LIMITS = Limits(world.ROBOT.action)
 def check(data: bytes) -> None:
     """Lets an arm execute `data` as the answer to its first request, by each strategy."""
     try:
-        chunk, timings = decode_chunk(pb.InferReply.FromString(data))
-    except (DecodeError, RemoteProtocolError) as error:
-        world.check_sentence(str(error), 2_000)
+        chunk, timings = decode_chunk(parse(pb.InferReply, data))
+    except RemoteProtocolError as error:
+        world.check_sentence(str(error))
         return
     assert timings.total_ns >= 0
     for strategy in Strategy:
@@ -72,14 +71,14 @@ def started(strategy: Strategy = Strategy.RTC) -> ChunkExecutor:
     return executor
 
 
-def tick(executor: ChunkExecutor, number: int, last: FloatArray) -> Tick:
+def tick(executor: ChunkExecutor, number: int, last: FloatArray, control_hz: float = CONTROL_HZ) -> Tick:
     """Runs tick `number`, and checks its command against the limits and against `last`, shape (A,)."""
-    now_ns = number * TICK_NS
+    now_ns = number * round(1e9 / control_hz)
     made = executor.tick(now_ns, Observation(-1, now_ns, last))
     command = made.action
     executor.applied(command)
     assert np.isfinite(command).all(), command
     assert (command >= _LIMITS.low).all(), command
     assert (command <= _LIMITS.high).all(), command
-    assert (np.abs(command - last) <= _LIMITS.max_speed / CONTROL_HZ + 1e-9).all(), (last, command)
+    assert (np.abs(command - last) <= _LIMITS.max_speed / control_hz + 1e-9).all(), (last, command)
     return made

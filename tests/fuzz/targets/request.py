@@ -33,14 +33,14 @@ def check(data: bytes) -> None:
         message = parse(pb.InferRequest, data)
         context, request = decode_request(message)
     except RemoteProtocolError as error:
-        world.check_sentence(str(error), 2_000)
+        world.check_sentence(str(error))
         return
     table, _ = world.opened(_SPEC)
     try:
         session = table.admit(context, request, 1)
         request = with_pictures(request, message, session.robot, session.policy)
     except (Refused, RemoteProtocolError) as error:
-        world.check_sentence(str(error), 2_000)
+        world.check_sentence(str(error))
         return
     _check_admitted(request)
     assert 0 <= table.clamp_slack(request.slack_ns) <= _SLACK_LIMIT_NS

@@ -10,6 +10,7 @@ from segue.core.specs import ActionSpec, CameraSpec, Dimension, Kind, Observatio
 from segue.core.types import ActionChunk, ChunkRequest, Guidance, Leftover, Observation
 from segue.policies.scripted import ScriptedConfig, ScriptedPolicy, Wave
 from segue.server.session import SessionLimits, Sessions
+from segue.wire.checks import MAX_SENTENCE_CHARS
 from segue.wire.records import Handshake, RequestContext, Welcome
 
 HORIZON = 8
@@ -71,8 +72,8 @@ def chunk(policy_hash: str) -> ActionChunk:
     return ActionChunk(1, 1, 0, 0, actions, actions / 10.0, 0, policy_hash)
 
 
-def check_sentence(text: str, most: int = 400) -> None:
-    """Checks that a refusal has at most `most` characters and cannot play tricks on a terminal."""
-    assert len(text) < most, text[:most]
-    assert "\n" not in text, text
-    assert "\x1b" not in text, text
+def check_sentence(text: str) -> None:
+    """Checks that a refusal names its field, is short, and cannot play tricks on a terminal."""
+    assert len(text) <= MAX_SENTENCE_CHARS, text[:400]
+    assert text.isprintable(), text
+    assert ": " in text or text.startswith("these "), text
