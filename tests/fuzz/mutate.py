@@ -14,11 +14,48 @@ from typing import Any
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import DecodeError, Message
 
-_INT64 = (0, 1, -1, 2, 3, 8, 255, 65_535, 65_536, 65_537, 2**31, 2**32, 2**62, 2**62 + 1, 2**63 - 1, -(2**63))
+_INT64 = (
+    0,
+    1,
+    -1,
+    2,
+    3,
+    8,
+    64,
+    65,
+    255,
+    4096,
+    4097,
+    65_535,
+    65_536,
+    65_537,
+    2**31,
+    2**32,
+    2**62,
+    2**62 + 1,
+    2**63 - 1,
+    -(2**63),
+)
 _UINT32 = (0, 1, 2, 255, 2**31, 2**32 - 1)
 _ENUM = (0, 1, 2, 3, 4, 5, 99, -1, 2**31 - 1, -(2**31))
 _INFINITE = float("inf")
-_DOUBLE = (0.0, -0.0, 1.0, -1.0, 5e-324, 1e30, 1e308, -1.7e308, _INFINITE, -_INFINITE, float("nan"))
+_DOUBLE = (
+    0.0,
+    -0.0,
+    1.0,
+    -1.0,
+    0.01,
+    1000.0,
+    1e-9,
+    5e-324,
+    1e9,
+    1e30,
+    1e308,
+    -1.7e308,
+    _INFINITE,
+    -_INFINITE,
+    float("nan"),
+)
 _TEXT = (
     "", "x", "front", "guided", "builtin:scripted", "../../etc/passwd", "https://example.org/x", "a\0b",
     "a\nb", "\x1b[2J", "\u2028", "\u202e", "é" * 64, "x" * 129, "x" * 1025, "\U0010ffff", "y" * 70_000,

@@ -24,8 +24,9 @@ REFUSAL_KEY = "segue-refusal-bin"
 _MAX_SENTENCE_BYTES = 6_000
 # Our own clients take 64 kB of metadata, in which bytes travel as a third more.
 _MAX_REFUSAL_BYTES = 36_000
-# What a person is shown of it, whatever a server wrote: two pages.
+# What a person is shown of it, whatever a server wrote: two pages; and of a status, four lines.
 _MAX_SHOWN_CHARS = 12_000
+_MAX_SAID_CHARS = 300
 
 
 class Reason(StrEnum):
@@ -79,6 +80,13 @@ def refusal_in(metadata: Iterable[tuple[str, str | bytes]] | None) -> Refusal:
         if key == REFUSAL_KEY and isinstance(value, bytes):
             return _decode_refusal(value)
     return Refusal(Reason.UNSPECIFIED)
+
+
+def said(details: str | None) -> str:
+    """Returns what came with a status as one short line for a terminal, whatever a server wrote."""
+    # Line ends and tabs are blanks here, and not letters that cannot be shown.
+    words = (details or "")[: 2 * _MAX_SAID_CHARS].split()
+    return one_line(" ".join(words) or "no details", _MAX_SAID_CHARS)
 
 
 def _fitting(sentences: Iterable[str]) -> list[str]:

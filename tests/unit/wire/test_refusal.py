@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from segue.wire import policy_pb2 as pb
-from segue.wire.refusal import REFUSAL_KEY, Reason, Refusal, encode_refusal, refusal_in
+from segue.wire.refusal import REFUSAL_KEY, Reason, Refusal, encode_refusal, refusal_in, said
 
 
 @pytest.mark.parametrize("reason", Reason)
@@ -50,3 +50,34 @@ def test_a_refusal_cannot_play_tricks_on_a_terminal() -> None:
     (sentence,) = refusal_in([(REFUSAL_KEY, data)]).differences
     assert sentence.isprintable()
     assert sentence.endswith("differ")
+
+
+def test_a_refusal_is_no_longer_than_somebody_reads() -> None:
+    """A million differences, or one of a megabyte, are some pages, and how many more there are is said."""
+    many = pb.Refusal(differences=[f"joint {number} differs" for number in range(1_000_000)])
+    shown = refusal_in([(REFUSAL_KEY, many.SerializeToString())]).differences
+    assert len(shown) <= 64
+    assert shown[:2] == ("joint 0 differs", "joint 1 differs")
+    long = pb.Refusal(differences=["a", "x" * 11_990, "b" * 100, "c"])
+    shown = refusal_in([(REFUSAL_KEY, long.SerializeToString())]).differences
+    assert shown == ("a", "x" * 11_990, "… and 2 more")
+    one = pb.Refusal(differences=["x" * 1_000_000])
+    (sentence,) = refusal_in([(REFUSAL_KEY, one.SerializeToString())]).differences
+    assert len(sentence) == 12_000
+    assert sentence.endswith("…")
+
+
+@pytest.mark.parametrize(
+    ("details", "shown"),
+    [
+        (None, "no details"),
+        ("", "no details"),
+        ("failed to connect\n\tto all addresses", "failed to connect to all addresses"),
+        ("\x1b[2Jall is well\u202e", "\ufffd[2Jall is well\ufffd"),
+        ("x" * 8_000, "x" * 299 + "…"),
+        ("\n" * 100_000, "no details"),
+    ],
+)
+def test_what_comes_with_a_status_is_one_short_line(details: str | None, shown: str) -> None:
+    """Eight kilobytes of text, escapes or line ends in a status are four lines of a terminal at most."""
+    assert said(details) == shown
