@@ -7,7 +7,17 @@ import math
 import pytest
 
 from segue.errors import RemoteProtocolError
-from segue.wire.checks import check_name, check_range, check_text, check_unique
+from segue.wire.checks import (
+    MAX_SENTENCE_CHARS,
+    brief,
+    check_name,
+    check_range,
+    check_text,
+    check_unique,
+    one_line,
+    quoted,
+    wrong,
+)
 
 
 @pytest.mark.parametrize("good", ["", "lift the cubes", "拿起方块\u3000慢", "größer — 3 µm"])
@@ -45,3 +55,29 @@ def test_numbers_outside_their_range_are_refused(bad: float) -> None:
         check_range(bad, "delay", 0, 10)
     check_range(0, "delay", 0, 10)
     check_range(10, "delay", 0, 10)
+
+
+@pytest.mark.parametrize("turning", ["\u202a", "\u202b", "\u202c", "\u202d", "\u202e", "\u2066", "\u2069"])
+def test_text_that_turns_the_rest_of_a_line_around_is_refused(turning: str) -> None:
+    """A name that a terminal would show in another order than it has is refused."""
+    with pytest.raises(RemoteProtocolError, match="policy: holds a control character"):
+        check_text(f"safe{turning}live", "policy")
+
+
+@pytest.mark.parametrize("field", ["x", "x" * 500, "pan\n\x1b[2J\u202e"])
+def test_a_refusal_is_one_short_line_whatever_is_in_it(field: str) -> None:
+    """Field and words of a peer are cut and made printable, and the line says so where it was cut."""
+    said = str(wrong(field, "y" * 500))
+    assert len(said) == MAX_SENTENCE_CHARS
+    assert said.endswith("…")
+    assert said.isprintable()
+    assert str(wrong("horizon", "0 is outside 1..4096")) == "horizon: 0 is outside 1..4096"
+
+
+def test_a_peers_text_is_shown_escaped_and_short() -> None:
+    """What is quoted in a refusal is at most a line, and says that there was more."""
+    assert quoted("a\nb") == r"'a\nb'"
+    assert quoted("x" * 41) == f"'{'x' * 40}' and more"
+    assert brief("größer") == "größer"
+    assert brief("x" * 41) == "x" * 39 + "…"
+    assert one_line("a\tb", 9) == "a\ufffdb"
