@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 MAX_SHOWN = 80
+_MAX_QUOTED = 200
 
 
 class Refused(Exception):
@@ -36,7 +37,9 @@ def shown(value: object) -> str:
     short = reprlib.Repr()
     short.maxstring = short.maxother = MAX_SHOWN
     short.maxlevel = 2
-    return short.repr(value)
+    # A list of six such texts, or one of escapes alone, is still a page.
+    text = short.repr(value)
+    return text if len(text) <= _MAX_QUOTED else text[: _MAX_QUOTED - 1] + "…"
 
 
 def nearest(word: str, known: Iterable[str], dashes: str = "") -> str:
