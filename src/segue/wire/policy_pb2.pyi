@@ -14,7 +14,8 @@ Conventions
   policy's own normalised ones.
 * Times end in _ns and are durations in nanoseconds. The only stamp, captured_ns, is
   opaque to the server and comes back untouched: clocks of two hosts are never compared.
-* A message is at most 8 MiB.
+* A message is at most 8 MiB. Numbers, names and lists have bounds, the same at both ends: they are in
+  version.py, and a request holds at most 48 000 numbers, history and leftover together.
 
 Errors: INVALID_ARGUMENT (a field is wrong, the text names it), FAILED_PRECONDITION
 (open first, or robot and policy do not fit), RESOURCE_EXHAUSTED (full, or out of
@@ -391,7 +392,7 @@ class Dimension(google.protobuf.message.Message):
     high: builtins.float
     """limit in `unit`; +inf where there is none"""
     max_speed: builtins.float
-    """`unit` per second; +inf where there is none"""
+    """`unit` per second, above 0; +inf where there is none"""
     def __init__(
         self,
         *,
@@ -508,15 +509,15 @@ class PolicySpec(google.protobuf.message.Message):
     name: builtins.str
     """such as builtin:belt"""
     action_hz: builtins.float
-    """rate at which its steps are meant to be executed"""
+    """rate at which its steps are meant to be executed, 0.01 to 1000"""
     horizon: builtins.int
-    """actions sampled per chunk"""
+    """actions sampled per chunk, 1 to 4096"""
     model_action_dim: builtins.int
-    """width of an action in model units"""
+    """width of an action in model units, 0 to 1024"""
     history_steps: builtins.int
-    """earlier observations that it needs"""
+    """earlier observations that it needs, 0 to 64"""
     warm_inference_ns: builtins.int
-    """declared duration of one warm inference"""
+    """declared duration of one warm inference, at most 600 s"""
     policy_hash: builtins.str
     """over weights and configuration"""
     @property

@@ -14,7 +14,8 @@ Conventions
   policy's own normalised ones.
 * Times end in _ns and are durations in nanoseconds. The only stamp, captured_ns, is
   opaque to the server and comes back untouched: clocks of two hosts are never compared.
-* A message is at most 8 MiB.
+* A message is at most 8 MiB. Numbers, names and lists have bounds, the same at both ends: they are in
+  version.py, and a request holds at most 48 000 numbers, history and leftover together.
 
 Errors: INVALID_ARGUMENT (a field is wrong, the text names it), FAILED_PRECONDITION
 (open first, or robot and policy do not fit), RESOURCE_EXHAUSTED (full, or out of
