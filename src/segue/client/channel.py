@@ -20,10 +20,9 @@ from segue.clock import NS_PER_S
 from segue.core.link.heard import Heard
 from segue.wire import policy_pb2 as pb
 from segue.wire.channel import client_options
-from segue.wire.refusal import Reason, refusal_in
+from segue.wire.refusal import Reason, refusal_in, said
 
 _SERVICE = "/segue.v1.PolicyService/"
-_LONGEST_TEXT = 300
 
 
 class Call(Protocol):
@@ -157,13 +156,8 @@ def heard_in(error: grpc.RpcError) -> Heard:
     """Returns what gRPC raised in the link's own words."""
     call = cast(grpc.Call, error)
     refusal = refusal_in(call.trailing_metadata())
-    # What a server says ends up on a terminal, where control characters are commands.
-    said = "".join(char if char.isprintable() else " " for char in call.details() or "no details")
-    text = " ".join(said.split())
-    if len(text) > _LONGEST_TEXT:
-        text = text[:_LONGEST_TEXT] + " …"
     reason = "" if refusal.reason is Reason.UNSPECIFIED else refusal.reason.value
-    return Heard(call.code().name, text, reason, refusal.differences)
+    return Heard(call.code().name, said(call.details()), reason, refusal.differences)
 
 
 def _as_it_is(data: bytes) -> bytes:

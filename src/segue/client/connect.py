@@ -18,7 +18,7 @@ from segue.client.plan import LinkPlan
 from segue.core.link import events as ev
 from segue.core.link.heard import Heard, Status
 from segue.core.specs import PolicySpec
-from segue.errors import AuthenticationError, LocalProtocolError, SegueError
+from segue.errors import AuthenticationError, LocalProtocolError, RemoteProtocolError, SegueError
 from segue.wire import policy_pb2 as pb
 from segue.wire.handshake import decode_description, decode_welcome, encode_handshake
 from segue.wire.parse import parse
@@ -117,8 +117,11 @@ class Connector:
                 return ev.Unopened(channel, answer)
             try:
                 return read(channel, answer)
-            except SegueError as error:
-                return ev.Unfit(channel, error)
+            except RemoteProtocolError as error:
+                wrong = RemoteProtocolError(
+                    f"{self.plan.server_address}: the server's answer is wrong: {error}"
+                )
+                return ev.Unfit(channel, wrong)
 
         call.add_done_callback(lambda _: self._tell(news))
 

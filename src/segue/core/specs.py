@@ -14,7 +14,7 @@ import hashlib
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 
 import numpy as np
@@ -191,19 +191,6 @@ def differences(robot: RobotSpec, policy: PolicySpec) -> list[str]:
     if theirs and mine != theirs:
         found.append(f"environment state: robot has {_listed(mine)}, policy expects {_listed(theirs)}")
     found += _camera_differences(robot.observation.cameras, policy.observation.cameras)
-    return found
-
-
-def respecified(first: PolicySpec, now: PolicySpec) -> list[str]:
-    """Lists what a policy's spec says otherwise than at the first time, one sentence each with both sides.
-
-    How long an inference takes is measured anew at each start, and is no difference.
-    """
-    found = []
-    for name in (f.name for f in fields(PolicySpec) if f.name != "warm_inference_ns"):
-        before, after = getattr(first, name), getattr(now, name)
-        if before != after:
-            found.append(f"{name}: the run began with {before}, the server offers {after} now")
     return found
 
 

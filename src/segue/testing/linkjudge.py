@@ -67,7 +67,7 @@ class _Books:
     Attributes:
         dial: the newest; what became of it is in the four times after it.
         since_answer: sessions opened since the last answer.
-        refused: requests refused in a row, and the last of them.
+        refused: requests refused in a row.
         missed: requests in a row whose deadline passed.
         awaited: the newest request, while nothing came of it.
         gone: sessions that the server did not know.
@@ -79,8 +79,7 @@ class _Books:
     ended_ns: int | None = None
     since_answer: int = 0
     opened_ns: int | None = None
-    refused: int = 0
-    refusal: WireNote | None = None
+    refused: list[WireNote] = field(default_factory=list)
     missed: int = 0
     awaited: WireNote | None = None
     gone: set[str] = field(default_factory=set)
@@ -177,11 +176,11 @@ class LinkJudge:
         self._expect(
             books.missed < MISSES, note, f"request {note.number} after {books.missed} misses in a row"
         )
-        last = books.refusal
+        last = books.refused[-1] if len(books.refused) > REFUSALS_AT_ONCE else None
         # In a new epoch the robot asks at once: what it asked before is void.
-        if last is not None and books.refused > REFUSALS_AT_ONCE and last.epoch == note.epoch:
+        if last is not None and last.epoch == note.epoch:
             waited_ns = note.t_ns - last.t_ns
-            text = f"asked {waited_ns / 1e6:.1f} ms after {books.refused} refusals in a row"
+            text = f"asked {waited_ns / 1e6:.1f} ms after {len(books.refused)} refusals in a row"
             self._expect(waited_ns >= SHORTEST_PAUSE_NS, note, text)
         books.awaited = note
 
@@ -196,7 +195,8 @@ class LinkJudge:
 
     def _answer(self, note: WireNote) -> None:
         if self._is_awaited(note):
-            self._books.since_answer = self._books.refused = self._books.missed = 0
+            self._books.since_answer = self._books.missed = 0
+            self._books.refused.clear()
 
     def _refusal(self, note: WireNote) -> None:
         books, awaited = self._books, self._books.awaited
@@ -207,8 +207,7 @@ class LinkJudge:
         if note.reason in _UNKNOWN + _GONE:
             self._ended(note.t_ns)
         else:
-            books.refused += 1
-            books.refusal = replace(note, epoch=awaited.epoch)
+            books.refused.append(replace(note, epoch=awaited.epoch))
 
     def _is_awaited(self, note: WireNote) -> bool:
         awaited = self._books.awaited
