@@ -11,6 +11,12 @@ import pytest
 from segue.core import watchdog
 from segue.core.executor import ChunkExecutor
 from segue.core.limits import Limits
+from segue.core.link import dial, machine
+from segue.core.link.dial import Dialer
+from segue.core.link.events import Welcomed
+from segue.core.link.heard import Heard
+from segue.core.link.machine import LinkMachine
+from segue.core.link.reports import Closed
 from segue.core.motion import Motion
 from segue.core.queue import ActionQueue
 from segue.core.schedule import DropReason, Outstanding, RequestScheduler
@@ -152,6 +158,102 @@ def exit_early(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(ChunkExecutor, "_due", sooner)
 
 
+# --- the link -----------------------------------------------------------------------------------
+
+
+def dial_without_a_pause(patch: pytest.MonkeyPatch) -> None:
+    """Dials again at once, however often it failed."""
+    patch.setattr(Dialer, "wait_ns", lambda self, failures: 0)
+
+
+def give_a_connection_no_time(patch: pytest.MonkeyPatch) -> None:
+    """Gives up a connection after 50 ms."""
+    connect = Dialer._connect
+
+    def hurried(self: Dialer, now_ns: int) -> None:
+        connect(self, now_ns)
+        self.dial.until_ns = now_ns + 50_000_000
+
+    patch.setattr(Dialer, "_connect", hurried)
+
+
+def open_again_for_ever(patch: pytest.MonkeyPatch) -> None:
+    """Opens on the same channel again, however often the server forgets the session."""
+
+    def reopen(self: LinkMachine, heard: Heard, now_ns: int) -> None:
+        self._report(Closed(str(heard)))
+        self._dialer.reopen(now_ns)
+
+    patch.setattr(LinkMachine, "_reopen", reopen)
+
+
+def keep_a_silent_channel(patch: pytest.MonkeyPatch) -> None:
+    """Asks on, however many requests were not answered."""
+    patch.setattr(LinkMachine, "_miss", lambda self, now_ns: None)
+
+
+def throw_a_channel_away_at_once(patch: pytest.MonkeyPatch) -> None:
+    """Takes one miss for two."""
+    patch.setattr(machine, "MISSES_UNTIL_LOST", 1)
+
+
+def ask_on_after_refusals(patch: pytest.MonkeyPatch) -> None:
+    """Reports every refusal at once."""
+    patch.setattr(machine, "FAILURES_AT_ONCE", 10**9)
+
+
+def keep_the_first_session(patch: pytest.MonkeyPatch) -> None:
+    """Names the session of the first handshake for ever."""
+    handlers = dial._HANDLERS
+    welcomed = handlers[Welcomed]
+
+    def kept(self: Dialer, event: Any, now_ns: int) -> None:
+        first = self.session
+        welcomed(self, event, now_ns)
+        if first is not None and self.session is not None:
+            self.session = replace(self.session, session_id=first.session_id)
+
+    patch.setattr(dial, "_HANDLERS", {**handlers, Welcomed: kept})
+
+
+def take_any_policy(patch: pytest.MonkeyPatch) -> None:
+    """Compares neither spec, neither with the robot nor with what the run began with."""
+    patch.setattr(dial, "differences", lambda robot, policy: [])
+    patch.setattr(dial, "respecified", lambda first, now: [])
+
+
+def add_up_breaks_in_a_pause(patch: pytest.MonkeyPatch) -> None:
+    """Remembers in a pause that the link was lost, although a session is open again."""
+    opened = ChunkExecutor.link_opened
+
+    def remembered(self: ChunkExecutor, handshake: Any) -> None:
+        before = replace(self.troubles.link)
+        opened(self, handshake)
+        if self.troubles.paused:
+            self.troubles.link = before
+
+    patch.setattr(ChunkExecutor, "link_opened", remembered)
+
+
+def forget_what_the_server_said(patch: pytest.MonkeyPatch) -> None:
+    """Ends every run for want of a server, whatever it said."""
+    patch.setattr(machine, "ends_as", lambda heard: "")
+
+
+def ask_in_a_pause(patch: pytest.MonkeyPatch) -> None:
+    """Asks although the arm is to rest."""
+    may_ask = ChunkExecutor._may_ask
+
+    def eager(self: ChunkExecutor) -> bool:
+        paused, self.troubles.paused = self.troubles.paused, False
+        try:
+            return may_ask(self)
+        finally:
+            self.troubles.paused = paused
+
+    patch.setattr(ChunkExecutor, "_may_ask", eager)
+
+
 MUTANTS: Mapping[str, Mutant] = {
     each.__name__: each
     for each in (
@@ -167,5 +269,16 @@ MUTANTS: Mapping[str, Mutant] = {
         ask_while_asking,
         repeat_a_number,
         exit_early,
+        dial_without_a_pause,
+        give_a_connection_no_time,
+        open_again_for_ever,
+        keep_a_silent_channel,
+        throw_a_channel_away_at_once,
+        ask_on_after_refusals,
+        keep_the_first_session,
+        take_any_policy,
+        add_up_breaks_in_a_pause,
+        forget_what_the_server_said,
+        ask_in_a_pause,
     )
 }

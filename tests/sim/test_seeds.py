@@ -14,7 +14,7 @@ LINK_FAULTS = (
     FaultKind.KILL, FaultKind.STOP, FaultKind.CUT_UP, FaultKind.CUT_DOWN, FaultKind.CUT, FaultKind.FULL,
     FaultKind.DRAIN,
 )  # fmt: skip
-SEEDS_FOR_A_MUTANT = range(60)
+SEEDS_FOR_A_MUTANT = range(160)
 REPLAYED = 3
 
 

@@ -53,6 +53,14 @@ class FaultKind(StrEnum):
     FORGET = "forget"  # the server forgets its sessions, not its connections
     FULL = "full"  # every connection breaks, and there is no place for a while
     DRAIN = "drain"  # the server drains for a while, then is another one
+    OPENS_DRAINING = "opens_draining"  # the server opens sessions and drains at every request
+    FORGETS = "forgets"  # the server opens sessions and forgets every one of them
+    BUSY = "busy"  # the server refuses every request for want of room
+    LATE_BY_ONE = "late_by_one"  # every answer comes when the next one is due
+    SLOWER = "slower"  # amount: each inference takes so many times as long as the one before
+    LOOKUP = "lookup"  # every connection breaks, and the server's name is not found for a while
+    TLS = "tls"  # every connection breaks, and is turned away for a while
+    PAUSE = "pause"  # the arm rests between two episodes, and the connection breaks three times meanwhile
     CAMERA = "camera"  # no picture for a while
     STALL = "stall"  # the control process stands still: ticks are missing
     NEW_EPISODE = "new_episode"  # executor.reset() whatever is under way
@@ -64,6 +72,9 @@ class FaultKind(StrEnum):
     THREE_BAD = "three_bad"  # three bad chunks in a row
     CAMERA_GONE = "camera_gone"  # no picture any more
     GONE = "gone"  # the server is killed for good
+    NO_ROOM = "no_room"  # the server refuses every request for want of room, for good
+    OTHER_SPEC = "other_spec"  # the server is back with another spec under the same hash
+    MISFIT = "misfit"  # the server is back with joints in another order
 
 
 ENDINGS = (
@@ -73,6 +84,9 @@ ENDINGS = (
     FaultKind.THREE_BAD,
     FaultKind.CAMERA_GONE,
     FaultKind.GONE,
+    FaultKind.NO_ROOM,
+    FaultKind.OTHER_SPEC,
+    FaultKind.MISFIT,
 )
 _PASSING = tuple(kind for kind in FaultKind if kind not in ENDINGS)
 
@@ -93,6 +107,14 @@ _LASTS_S: Mapping[FaultKind, tuple[float, float]] = MappingProxyType(
         FaultKind.POLICY_RAVES: (0.05, 3.0),
         FaultKind.FULL: (0.3, 5.0),
         FaultKind.DRAIN: (0.3, 5.0),
+        FaultKind.OPENS_DRAINING: (0.3, 5.0),
+        FaultKind.FORGETS: (0.3, 5.0),
+        FaultKind.BUSY: (0.3, 5.0),
+        FaultKind.LATE_BY_ONE: (0.3, 5.0),
+        FaultKind.SLOWER: (0.3, 5.0),
+        FaultKind.LOOKUP: (0.1, 5.0),
+        FaultKind.TLS: (0.1, 5.0),
+        FaultKind.PAUSE: (2.0, 24.0),
         FaultKind.CAMERA: (0.05, 4.5),
         FaultKind.STALL: (0.02, 0.4),
         FaultKind.WEAK_DRIVER: (0.2, 4.0),
@@ -105,6 +127,7 @@ _AMOUNTS: Mapping[FaultKind, tuple[float, float]] = MappingProxyType(
         FaultKind.REORDER: (20.0, 300.0),
         FaultKind.DUPLICATE: (20.0, 1500.0),
         FaultKind.SLOW: (5.0, 100.0),
+        FaultKind.SLOWER: (1.2, 2.0),
         FaultKind.BAD_CHUNKS: (1.0, 2.999),
         FaultKind.GARBLE: (1.0, 2.999),
         FaultKind.WEAK_DRIVER: (0.0, 0.8),

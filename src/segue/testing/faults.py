@@ -7,7 +7,9 @@ Nothing here looks at what comes of it.
 
 from __future__ import annotations
 
+import itertools
 import math
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -15,6 +17,7 @@ from types import MappingProxyType
 import numpy as np
 
 from segue.core.facts import ExitReason
+from segue.core.link.heard import Heard, Status
 from segue.core.link.reports import CameraFailed, CameraWorks
 from segue.core.link.states import LinkState
 from segue.core.specs import PolicySpec
@@ -37,14 +40,16 @@ class MoodyPolicy:
     """The scripted policy, which may be told to fail or to rave; it has model actions as well."""
 
     def __init__(self, config: ScriptedConfig) -> None:
+        self.config = config
+        self.pretends: Callable[[PolicySpec], PolicySpec] = lambda spec: spec
         self._calm = ScriptedPolicy(config)
         self.fails = False
         self.raves: int | None = None
 
     @property
     def spec(self) -> PolicySpec:
-        """That of the scripted policy."""
-        return self._calm.spec
+        """That of the scripted policy, or what it pretends to be."""
+        return self.pretends(self._calm.spec)
 
     def warm_up(self) -> None:
         """Does nothing."""
@@ -169,6 +174,55 @@ def _let_in(world: World, fault: Fault) -> None:
     _healed(world, fault)
 
 
+_SAYS_NO = {
+    FaultKind.OPENS_DRAINING: Reason.DRAINING,
+    FaultKind.FORGETS: Reason.UNKNOWN_SESSION,
+    FaultKind.BUSY: Reason.OUT_OF_MEMORY,
+    FaultKind.NO_ROOM: Reason.OUT_OF_MEMORY,
+}
+
+
+def _say_no(world: World, fault: Fault) -> None:
+    world.simulation.server.mischief.refuse_requests = _SAYS_NO[fault.kind]
+
+
+def _fall_behind(world: World, fault: Fault) -> None:
+    world.simulation.server.mischief.late_by_one = True
+
+
+def _catch_up(world: World, fault: Fault) -> None:
+    world.simulation.server.mischief.late_by_one = False
+    _healed(world, fault)
+
+
+def _slow_down(world: World, fault: Fault) -> None:
+    factors = itertools.accumulate(itertools.repeat(fault.amount), operator.mul)
+    time = world.simulation.server.time
+    world.simulation.server.time = replace(time, stretch=lambda _: min(next(factors), 500.0))
+
+
+def _start_misfit(world: World, fault: Fault) -> None:
+    """Brings the server back with a policy that its own checks find in order, and the robot must not."""
+    world.simulation.kill_server()
+    policy = MoodyPolicy(world.policy.config)
+    policy.pretends = _reversed if fault.kind is FaultKind.MISFIT else _OTHERWISE[fault.choice % 3]
+    world.simulation.start_server(policy)
+    world.simulation.server.mischief.takes_everybody = True
+
+
+def _reversed(spec: PolicySpec) -> PolicySpec:
+    dimensions = tuple(reversed(spec.action.dimensions))
+    observation = replace(spec.observation, state=dimensions)
+    return replace(spec, action=replace(spec.action, dimensions=dimensions), observation=observation)
+
+
+_OTHERWISE: tuple[Callable[[PolicySpec], PolicySpec], ...] = (
+    lambda spec: replace(spec, action_hz=spec.action_hz / 2),
+    lambda spec: replace(spec, history_steps=2),
+    lambda spec: replace(spec, model_action_dim=spec.model_action_dim + 1),
+)
+
+
 def _slow(world: World, fault: Fault) -> None:
     time = world.simulation.server.time
     world.simulation.server.time = replace(time, stretch=lambda _: fault.amount)
@@ -291,6 +345,19 @@ def _reset(world: World, fault: Fault) -> None:
     _healed(world, fault)
 
 
+def _lose_the_way(world: World, fault: Fault) -> None:
+    lookup = fault.kind is FaultKind.LOOKUP
+    status = Status.UNKNOWN_HOST if lookup else Status.NO_CONNECTION
+    text = "the name is not known to this computer" if lookup else "the TLS handshake failed"
+    world.client.end.lookup_fails = Heard(status, text)
+    world.simulation.reset_connections()
+
+
+def _find_the_way(world: World, fault: Fault) -> None:
+    world.client.end.lookup_fails = None
+    _healed(world, fault)
+
+
 # --- the robot's side ---------------------------------------------------------------------------
 
 
@@ -304,6 +371,25 @@ def _see(world: World, fault: Fault) -> None:
 
 def _stall(world: World, fault: Fault) -> None:
     world.client.stalled_until_ns = max(world.client.stalled_until_ns, fault.until_ns)
+
+
+# When the connection breaks in a pause, as shares of it: two breaks lose a link, the last comes much later.
+_BREAKS = (0.05, 0.1, 0.9)
+
+
+def _pause(world: World, fault: Fault) -> None:
+    if world.client.executor is None:
+        return
+    world.client.executor.pause()
+    for share in _BREAKS:
+        at_ns = fault.at_ns + int(share * fault.lasts_ns)
+        world.simulation.at(at_ns, world.simulation.reset_connections)
+
+
+def _go(world: World, fault: Fault) -> None:
+    if world.client.executor is not None:
+        world.client.executor.go()
+        _healed(world, fault)
 
 
 def _new_episode(world: World, fault: Fault) -> None:
@@ -353,6 +439,14 @@ _HANDS: Mapping[FaultKind, tuple[Hand, Hand | None]] = MappingProxyType(
         FaultKind.FORGET: (_forget, None),
         FaultKind.FULL: (_fill, _let_in),
         FaultKind.DRAIN: (_drain, _let_in),
+        FaultKind.OPENS_DRAINING: (_say_no, _let_in),
+        FaultKind.FORGETS: (_say_no, _let_in),
+        FaultKind.BUSY: (_say_no, _let_in),
+        FaultKind.LATE_BY_ONE: (_fall_behind, _catch_up),
+        FaultKind.SLOWER: (_slow_down, _quick),
+        FaultKind.LOOKUP: (_lose_the_way, _find_the_way),
+        FaultKind.TLS: (_lose_the_way, _find_the_way),
+        FaultKind.PAUSE: (_pause, _go),
         FaultKind.CAMERA: (_blind, _see),
         FaultKind.STALL: (_stall, None),
         FaultKind.NEW_EPISODE: (_new_episode, None),
@@ -363,5 +457,8 @@ _HANDS: Mapping[FaultKind, tuple[Hand, Hand | None]] = MappingProxyType(
         FaultKind.THREE_BAD: (_spoil, None),
         FaultKind.CAMERA_GONE: (_blind, None),
         FaultKind.GONE: (_kill, None),
+        FaultKind.NO_ROOM: (_say_no, None),
+        FaultKind.OTHER_SPEC: (_start_misfit, None),
+        FaultKind.MISFIT: (_start_misfit, None),
     }
 )

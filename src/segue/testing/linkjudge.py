@@ -66,7 +66,7 @@ class _Books:
 
     Attributes:
         dial: the newest; what became of it is in the four times after it.
-        since_answer: sessions opened since the last answer.
+        losses: sessions lost since the last answer.
         refused: requests refused in a row.
         missed: requests in a row whose deadline passed.
         awaited: the newest request, while nothing came of it.
@@ -77,7 +77,7 @@ class _Books:
     accepted_ns: int | None = None
     greeted_ns: int | None = None
     ended_ns: int | None = None
-    since_answer: int = 0
+    losses: int = 0
     opened_ns: int | None = None
     refused: list[WireNote] = field(default_factory=list)
     missed: int = 0
@@ -112,20 +112,23 @@ class LinkJudge:
             self._expect(note.channel == before.channel + 1, note, f"channel {note.channel} is no fresh one")
             self._pause(note, before)
         books.dial, books.missed, books.awaited = note, 0, None
+        books.refused.clear()
         books.accepted_ns = books.greeted_ns = books.opened_ns = books.ended_ns = None
 
     def _pause(self, note: WireNote, before: WireNote) -> None:
-        """A dial that failed, and a second session that brought nothing, are followed by a pause."""
+        """A dial that failed, and the second session that brought nothing, are followed by a pause."""
         books = self._books
         failed = books.opened_ns is None
         if failed:
             # What came after it had taken too long came too late to end it.
             late_ns = self._too_long_ns(before)
             books.ended_ns = late_ns if books.ended_ns is None else min(books.ended_ns, late_ns)
-        if books.ended_ns is None or not (failed or books.since_answer > 1):
+        self._expect(books.ended_ns is not None, note, "a session that nothing spoke against was thrown away")
+        books.losses += not failed
+        if books.ended_ns is None or not (failed or books.losses > 1):
             return
         waited_ns = note.t_ns - books.ended_ns
-        after = "a dial that failed" if failed else "a second session that brought nothing"
+        after = "a dial that failed" if failed else "the second session in a row that brought nothing"
         self._expect(waited_ns >= SHORTEST_PAUSE_NS, note, f"dialled {waited_ns / 1e6:.1f} ms after {after}")
 
     def _too_long_ns(self, dial: WireNote) -> int:
@@ -134,8 +137,7 @@ class LinkJudge:
 
     def _greet(self, note: WireNote) -> None:
         books = self._books
-        if books.greeted_ns is None or books.opened_ns is not None:
-            books.greeted_ns = note.t_ns
+        books.greeted_ns = note.t_ns if books.greeted_ns is None else books.greeted_ns
 
     def _accepted(self, note: WireNote) -> None:
         if self._is_present(note):
@@ -155,14 +157,16 @@ class LinkJudge:
         standing = books.accepted_ns is not None and self._is_present(note)
         self._expect(standing, note, "a session is opened on a channel that does not stand")
         self._overdue(note)
-        if books.since_answer > 1 and books.opened_ns is not None:
+        if books.opened_ns is not None:
+            books.losses += 1
             text = "a session is opened on the same channel, and the one before had brought nothing"
-            self._expect(False, note, text)
+            self._expect(books.losses == 1, note, text)
 
     def _opened(self, note: WireNote) -> None:
-        if self._is_present(note):
-            self._books.opened_ns, self._books.ended_ns = note.t_ns, None
-            self._books.since_answer += 1
+        books, greeted_ns = self._books, self._books.greeted_ns
+        # A copy of it says nothing, and nor does one that comes after the handshake was given up.
+        if self._is_present(note) and greeted_ns is not None and note.t_ns < greeted_ns + HANDSHAKE_NS:
+            books.opened_ns, books.ended_ns, books.greeted_ns = note.t_ns, None, None
 
     def _not_opened(self, note: WireNote) -> None:
         if self._is_present(note):
@@ -195,7 +199,7 @@ class LinkJudge:
 
     def _answer(self, note: WireNote) -> None:
         if self._is_awaited(note):
-            self._books.since_answer = self._books.missed = 0
+            self._books.losses = self._books.missed = 0
             self._books.refused.clear()
 
     def _refusal(self, note: WireNote) -> None:

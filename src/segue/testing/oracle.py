@@ -39,6 +39,7 @@ _ENDS = (
     Cause.BLIND,
     Cause.OTHER_POLICY,
     Cause.REFUSED,
+    Cause.PAUSED,
 )
 _AT_REST = (SafetyLevel.HOLD, SafetyLevel.FAULT)
 _BAD = (DropReason.BAD_SHAPE, DropReason.NOT_FINITE, DropReason.OUT_OF_RANGE)
@@ -158,6 +159,8 @@ class Oracle:
         if tick.exit is not None:
             self._ended(tick.exit)
         self._books(kept)
+        if kept.paused:
+            self._paused(kept)
         state.sent = tick.action
         state.applied = state.applied if kept.applied is None else kept.applied
 
@@ -281,6 +284,12 @@ class Oracle:
         if state.sent is not None:
             state.hold = _Hold(self._now_ns, state.sent, None)
 
+    def _paused(self, kept: KeptTick) -> None:
+        """In a pause nothing is asked; a session that is open says that the link is well."""
+        self._expect(kept.tick.request is None, "pause", "a request in a pause")
+        if kept.linked:
+            self.tally.misses, self.tally.lost_since_ns = 0, None
+
     # --- what the tick does -------------------------------------------------------------------
 
     def _asked(self, request: ChunkRequest) -> None:
@@ -347,6 +356,9 @@ class Oracle:
             tally.longest_lost_ns = max(tally.longest_lost_ns, self._now_ns - tally.lost_since_ns)
         allowed = {
             ExitReason.LINK_LOST: tally.longest_lost_ns >= safety.offline_limit_ns,
+            ExitReason.OVERLOADED: tally.longest_lost_ns >= safety.offline_limit_ns,
+            ExitReason.POLICY_FAILED: tally.longest_lost_ns >= safety.offline_limit_ns,
+            ExitReason.PROTOCOL: tally.longest_lost_ns >= safety.offline_limit_ns,
             ExitReason.CAMERA: tally.longest_blind_ns >= safety.camera_limit_ns,
             ExitReason.BAD_CHUNKS: state.bad_limit_passed,
         }

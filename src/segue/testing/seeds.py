@@ -22,19 +22,34 @@ from dataclasses import dataclass, field
 
 from segue.client.commands import CommandLogHeader
 from segue.clock import NS_PER_MS, NS_PER_S
-from segue.core.facts import ChunkTaken, ExecutorConfig, LevelChanged
+from segue.core.facts import ChunkTaken, ExecutorConfig, ExitReason, LevelChanged
 from segue.core.specs import PolicySpec
 from segue.core.types import Guidance
 from segue.core.watchdog import Cause, SafetyLevel
 from segue.policies.scripted import ScriptedConfig
 from segue.testing.checker import check_commands
-from segue.testing.faultplan import CONTROL_HZ, MINUTE_S, FaultPlan, draw
+from segue.testing.faultplan import CONTROL_HZ, ENDINGS, MINUTE_S, FaultKind, FaultPlan, draw
 from segue.testing.faults import Healing, MoodyPolicy, WeakRobot, World, strike
 from segue.testing.linkjudge import LinkJudge
 from segue.testing.oracle import Oracle
 from segue.testing.simserver import ServiceTime, SimServer
 from segue.testing.simulation import KeptTick, SimClient, SimSetup, Simulation
 
+# How each fault that ends a run is to end it, and whether a limit has to pass before.
+_ENDS_AS = {
+    FaultKind.OTHER_POLICY: (ExitReason.OTHER_POLICY, False),
+    FaultKind.SIGNAL: (ExitReason.SIGNALLED, False),
+    FaultKind.ROBOT: (ExitReason.ROBOT, False),
+    FaultKind.THREE_BAD: (ExitReason.BAD_CHUNKS, False),
+    FaultKind.CAMERA_GONE: (ExitReason.CAMERA, True),
+    FaultKind.GONE: (ExitReason.LINK_LOST, True),
+    FaultKind.NO_ROOM: (ExitReason.OVERLOADED, True),
+    FaultKind.OTHER_SPEC: (ExitReason.REFUSED, False),
+    FaultKind.MISFIT: (ExitReason.REFUSED, False),
+}
+# Beyond the minute, for a run that is to end.
+_TO_END_S = 30.0
+_TO_REST_NS = 10 * NS_PER_S
 RECOVERY_NS = 1 * NS_PER_S  # and one inference: FAULTS, rows 1 and 5
 SHOWN = 8
 
@@ -68,7 +83,7 @@ def run_seed(seed: int) -> SeedResult:
     logger = logging.getLogger("segue.server")
     before, logger.disabled = logger.disabled, True  # what the policy is told to do wrong is no news
     try:
-        world.simulation.run(MINUTE_S)
+        world.simulation.run(MINUTE_S + (_TO_END_S if plan.ends else 0.0))
     finally:
         logger.disabled = before
     return _judged(plan, world)
@@ -174,7 +189,9 @@ def _takes(kept: KeptTick) -> bool:
 def _end_of(plan: FaultPlan, ticks: Sequence[KeptTick]) -> list[str]:
     """Checks that a run of passing faults that lie apart goes through its minute and runs in the end."""
     last = ticks[-1].tick
-    if not plan.apart or plan.ends:
+    if plan.apart and plan.ends:
+        return _right_end(plan, ticks)
+    if not plan.apart:
         return []
     if last.exit is not None:
         return [
@@ -183,6 +200,19 @@ def _end_of(plan: FaultPlan, ticks: Sequence[KeptTick]) -> list[str]:
     if last.level >= SafetyLevel.HOLD:
         return [f"liveness: in {last.level.name} at the end although every fault is over"]
     return []
+
+
+def _right_end(plan: FaultPlan, ticks: Sequence[KeptTick]) -> list[str]:
+    """Checks that a run ends for the reason of the fault that ends it, if it had the time."""
+    fault = next(fault for fault in plan.faults if fault.kind in ENDINGS)
+    reason, waits = _ENDS_AS[fault.kind]
+    ended, safety = ticks[-1].tick.exit, plan.setting.safety
+    needs_ns = max(safety.offline_limit_ns, safety.camera_limit_ns) if waits else 0
+    in_time = fault.at_ns + needs_ns + _TO_REST_NS < int((MINUTE_S + _TO_END_S) * NS_PER_S)
+    if ended is reason or (ended is None and not in_time):
+        return []
+    said = "did not end" if ended is None else f"ended as {ended.value}"
+    return [f"ending: {fault.kind.value} is to end as {reason.value}, and the run {said}"]
 
 
 def _counts(plan: FaultPlan, ticks: Sequence[KeptTick]) -> Counter[str]:

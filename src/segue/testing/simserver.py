@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from segue.core.specs import PolicySpec
+from segue.core.specs import PolicySpec, RobotSpec
 from segue.core.types import ActionChunk, ChunkRequest
 from segue.errors import RemoteProtocolError
 from segue.policies.base import Policy, PolicyInput, PolicyOutput
@@ -101,6 +101,8 @@ class Mischief:
         tampers: each spoils one chunk after the server's own checks, the first one the next chunk.
         garble: so many coming chunks are damaged bytes.
         cold: every reply says that the time it took means nothing.
+        late_by_one: every chunk leaves when the next one does.
+        takes_everybody: opens a session for any robot, whether it fits or not.
     """
 
     refuse_opens: Reason | None = None
@@ -108,6 +110,8 @@ class Mischief:
     tampers: list[Callable[[ActionChunk], ActionChunk]] = field(default_factory=list)
     garble: int = 0
     cold: bool = False
+    late_by_one: bool = False
+    takes_everybody: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +143,7 @@ class _Process:
     departures: list[_Departure] = field(default_factory=list)
     stopped: bool = False
     backlog: list[tuple[int, Call]] = field(default_factory=list)
+    held: _Departure | None = None
 
 
 class SimServer:
@@ -230,6 +235,9 @@ class SimServer:
         if self.mischief.refuse_opens is not None:
             raise Refused(self.mischief.refuse_opens, "told to refuse")
         handshake = decode_handshake(parse(pb.OpenRequest, call.data))
+        if self.mischief.takes_everybody:
+            spec = self._declared()
+            handshake = replace(handshake, robot=RobotSpec("any", spec.observation, spec.action))
         welcome = self._process.sessions.open(handshake, self._declared(), now_ns)
         self._leave(now_ns, client, call, encode_welcome(welcome).SerializeToString())
 
@@ -262,7 +270,7 @@ class SimServer:
             asked = job.payload
             leaves_ns = max(done_ns, asked.arrived_ns + int(self.time.latency_ms * NS_PER_MS))
             answer = result.refusal if isinstance(result, Refused) else self._packed(asked, result, leaves_ns)
-            self._leave(leaves_ns, asked.client, asked.call, answer)
+            self._leave_late(leaves_ns, asked.client, asked.call, answer)
 
     def _packed(self, asked: _Asked, result: PolicyOutput, done_ns: int) -> bytes:
         """Returns the chunk as it travels, with whatever mischief is due."""
@@ -278,6 +286,18 @@ class SimServer:
             data = data[: len(data) // 2]
         return data
 
+    def _leave_late(self, at_ns: int, client: int, call: Call, answer: Answer) -> None:
+        """Lets a chunk leave, or with that mischief the one before it."""
+        process, departure = self._process, _departure(at_ns, client, call, answer)
+        held, process.held = process.held, departure if self.mischief.late_by_one else None
+        if held is not None:
+            process.departures.append(replace(held, at_ns=at_ns))
+        if process.held is None:
+            process.departures.append(departure)
+
     def _leave(self, at_ns: int, client: int, call: Call, answer: Answer) -> None:
-        reply = Reply(call.channel, call.number, answer, call.method)
-        self._process.departures.append(_Departure(at_ns, client, reply))
+        self._process.departures.append(_departure(at_ns, client, call, answer))
+
+
+def _departure(at_ns: int, client: int, call: Call, answer: Answer) -> _Departure:
+    return _Departure(at_ns, client, Reply(call.channel, call.number, answer, call.method))

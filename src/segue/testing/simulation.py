@@ -73,6 +73,7 @@ class KeptTick:
         counts: of the queue after this tick.
         blind: whether a camera was failing.
         linked: whether a session was open.
+        paused: whether the arm was to rest until somebody said go.
     """
 
     row: CommandRow
@@ -81,6 +82,7 @@ class KeptTick:
     counts: QueueCounts
     blind: bool
     linked: bool
+    paused: bool = False
 
 
 class SimClient:
@@ -132,7 +134,8 @@ class SimClient:
             executor = driver.executor
             blind = executor.troubles.camera is not None
             row, counts = row_of(executor, tick, now_ns), replace(executor.queue.counts)
-            self.ticks.append(KeptTick(row, tick, applied, counts, blind, linked))
+            paused = executor.troubles.paused
+            self.ticks.append(KeptTick(row, tick, applied, counts, blind, linked, paused))
         return tick
 
     def _begun(self) -> Driver | None:
