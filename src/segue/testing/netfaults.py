@@ -26,6 +26,7 @@ class NetFault(StrEnum):
     REFUSE = "refuse"
     RESET = "reset"
     CLOSE = "close"
+    FORGET = "forget"
 
 
 # These happen once; the others last until another change ends them.
@@ -39,10 +40,12 @@ class Change:
     Attributes:
         fault: what it is.
         value: milliseconds of delay, bytes per second (0: no limit), the share of bytes in which a
-            bit is flipped, or, to swallow and to refuse, 1 for yes and 0 for no.
+            bit is flipped, seconds of silence after which a connection is forgotten (0: never), or,
+            to swallow and to refuse, 1 for yes and 0 for no.
         jitter_ms: mean of an exponential delay on top of a delay.
         up, down: in which directions it acts, client to server and back.
-        reset: at the end of swallowing, connections are reset instead of what was held being delivered.
+        reset: at the end of swallowing, connections are reset instead of what was held being delivered;
+            what is sent on a forgotten connection is answered by a reset instead of not at all.
     """
 
     fault: NetFault
@@ -64,6 +67,8 @@ class Schedule:
         cls, seed: int, duration_s: float, every_s: float = 4.0, faults: Sequence[NetFault] = ()
     ) -> Schedule:
         """Draws faults one after another, each of which is over before the next; all is well at the end.
+
+        Connections that were forgotten meanwhile stay so: who uses one has to connect anew.
 
         Args:
             seed: the same one draws the same schedule.
@@ -95,6 +100,8 @@ def _draw(fault: NetFault, rng: np.random.Generator) -> Change:
         return replace(change, value=20_000.0 + 480_000.0 * size)
     if fault is NetFault.FLIP:
         return replace(change, value=1e-4 * size)
+    if fault is NetFault.FORGET:
+        return replace(change, value=0.1 + 2.0 * size, reset=which == 1)
     return change
 
 

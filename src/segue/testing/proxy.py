@@ -5,6 +5,7 @@
         proxy.delay(100, jitter_ms=20)        # each way
         proxy.swallow(True, down=False)       # only towards the server
         proxy.swallow(False, reset=True)      # healed, but the connections did not survive
+        proxy.forget(30)                      # a router that forgets silent connections
         proxy.play(Schedule.random(seed=7, duration_s=600))
 
 Every call may come from any thread and is in effect when it returns. The
@@ -36,16 +37,18 @@ T = TypeVar("T")
 class FaultProxy:
     """Passes TCP connections on to one address, and does to them what it is told."""
 
-    def __init__(self, target: str, seed: int = 0) -> None:
+    def __init__(self, target: str, seed: int = 0, far: bool = False) -> None:
         """Makes a proxy that is not started.
 
         Args:
             target: ``host:port`` of the server.
             seed: of jitter and flipped bits; the same bytes in the same order are flipped alike.
+            far: a delay acts on TCP's handshake, too, as on a long way: whoever connects is heard by
+                the server one round trip and one way later, instead of one way.
         """
         host, _, port = target.rpartition(":")
         self._target = (host, int(port))
-        self._seed = seed
+        self._seed, self._far = seed, far
         self._reserved: socket.socket | None = None
         self._relay: Relay | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -125,6 +128,13 @@ class FaultProxy:
         """Delivers nothing from now on, or again; then what was held comes through, unless `reset`."""
         self.apply(Change(NetFault.SWALLOW, float(on), up=up, down=down, reset=reset and not on))
 
+    def forget(self, after_s: float | None, reset: bool = False) -> None:
+        """Forgets connections that are silent for that long, for good; None forgets none from now on.
+
+        What is sent on one afterwards is thrown away, or answered by a `reset`. New connections work.
+        """
+        self.apply(Change(NetFault.FORGET, after_s or 0.0, reset=reset))
+
     def flip(self, share: float, up: bool = True, down: bool = True) -> None:
         """Flips a bit in that share of the bytes that come from now on, 0..1."""
         self.apply(Change(NetFault.FLIP, share, up=up, down=down))
@@ -161,7 +171,7 @@ class FaultProxy:
 
     async def _run(self, reserved: socket.socket, ready: Future[None]) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        relay = self._relay = Relay(self._target, self._seed, reserved)
+        relay = self._relay = Relay(self._target, self._seed, reserved, self._far)
         stop = self._stop
         try:
             opening = asyncio.ensure_future(_reported(relay.open(), ready))

@@ -5,7 +5,8 @@ reader and a writer with a bounded buffer in between; what is read gets a time
 at which it is due. A full buffer stops the reader, so that a slow link is felt
 by the sender as a slow link is. Bytes are never left out of a stream: what a
 network loses TCP sends again, so a network that swallows holds them back, and
-when it heals either delivers them or the connection is reset.
+when it heals either delivers them or the connection is reset. The one exception
+is a router that has forgotten a connection: that never heals.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from segue.testing.nat import Mapping, Nat
 from segue.testing.netfaults import MOMENTARY, Change, NetFault, Schedule
 
 READ_BYTES = 64 * 1024
@@ -39,6 +41,7 @@ class Counts:
         connections: taken from clients.
         up_bytes, down_bytes: delivered to the server and to clients.
         flipped: bytes that were delivered with a bit flipped.
+        forgotten: connections on which something was sent after they were forgotten.
         faults: changes carried out, by kind.
     """
 
@@ -46,6 +49,7 @@ class Counts:
     up_bytes: int = 0
     down_bytes: int = 0
     flipped: int = 0
+    forgotten: int = 0
     faults: Counter[NetFault] = field(default_factory=Counter)
 
 
@@ -97,20 +101,56 @@ class Way:
         await self.open.wait()
 
 
+@dataclass(frozen=True, slots=True)
+class Net:
+    """What lies between clients and the server.
+
+    Attributes:
+        up, down: the two directions.
+        nat: the router on the way.
+        far: delays act on a connection's own handshake, too.
+    """
+
+    up: Way = field(default_factory=Way)
+    down: Way = field(default_factory=Way)
+    nat: Nat = field(default_factory=Nat)
+    far: bool = False
+
+    def __repr__(self) -> str:
+        return f"up={self.up!r} down={self.down!r} nat={self.nat!r}"
+
+    def change(self, change: Change) -> None:
+        """Becomes what `change` says."""
+        if change.fault is NetFault.FORGET:
+            self.nat.after_s, self.nat.resets = change.value, change.reset
+            return
+        for way, acts in ((self.up, change.up), (self.down, change.down)):
+            if acts:
+                way.change(change)
+
+
 class _Pipe:
     """One direction of one connection."""
 
-    def __init__(self, way: Way, ends: tuple[socket.socket, socket.socket], seed: tuple[int, ...]) -> None:
+    def __init__(
+        self, way: Way, ends: tuple[socket.socket, socket.socket], seed: tuple[int, ...], mapping: Mapping
+    ) -> None:
         """Will carry bytes from the first of `ends` to the second."""
         self.delivered = 0
         self.flipped = 0
         self._way = way
-        self._source, self._sink = ends
+        self._mapping = mapping
+        self._ends = ends
         self._waiting: deque[tuple[float, bytes]] = deque()
         self._size = 0
         self._moved = asyncio.Event()
         self._rng = np.random.default_rng((*seed, 0))
         self._flip_rng = np.random.default_rng((*seed, 1))
+
+    @property
+    def forgotten(self) -> bool:
+        """Whether something was sent after the router had forgotten the connection."""
+        return self._mapping.forgotten
 
     async def read(self) -> None:
         """Takes what comes, as long as there is room, until the sender has finished."""
@@ -118,7 +158,9 @@ class _Pipe:
         while data:
             while self._size >= self._way.buffer_bytes:
                 await self._move()
-            data = await loop.sock_recv(self._source, READ_BYTES)
+            data = await self._received()
+            if not self._mapping.carries(loop.time()) and data:
+                continue
             late_s = self._way.delay_s + self._way.jitter_s * float(self._rng.exponential())
             due = max(due, loop.time() + late_s)  # nothing overtakes within a connection
             self._waiting.append((due, self._spoilt(data)))
@@ -137,14 +179,24 @@ class _Pipe:
                 break
             await self._deliver(memoryview(data))
         await self._way.open.wait()
-        self._sink.shutdown(socket.SHUT_WR)
+        if not self._mapping.forgotten:
+            self._ends[1].shutdown(socket.SHUT_WR)
+
+    async def _received(self) -> bytes:
+        """Returns what came next; of a forgotten connection nobody on the other side hears that it broke."""
+        try:
+            return await asyncio.get_running_loop().sock_recv(self._ends[0], READ_BYTES)
+        except OSError:
+            if self._mapping.forgotten:
+                return b""
+            raise
 
     async def _deliver(self, data: memoryview) -> None:
         loop = asyncio.get_running_loop()
         while data:
             part = data[: self._way.slice_bytes]
             await self._way.carry(len(part))
-            await loop.sock_sendall(self._sink, part)
+            await loop.sock_sendall(self._ends[1], part)
             data = data[len(part) :]
             self.delivered += len(part)
             self._size -= len(part)
@@ -179,19 +231,24 @@ class _Connection:
         self.task: asyncio.Task[None] | None = None
         self._resets = False
 
-    async def run(self, target: tuple[str, int], up: Way, down: Way, seed: int) -> None:
+    async def run(self, target: tuple[str, int], net: Net, seed: int) -> None:
         """Carries both ways until both have finished, or either end is broken: then both are."""
+        loop = asyncio.get_running_loop()
+        mapping = Mapping(net.nat, loop.time())
+        ends = (self.client, self.server)
+        up = _Pipe(net.up, ends, (seed, self.number, 0), mapping)
+        down = _Pipe(net.down, ends[::-1], (seed, self.number, 1), mapping)
+        self.pipes = (up, down)
         try:
-            await asyncio.get_running_loop().sock_connect(self.server, target)
-            ends = (self.client, self.server)
-            self.pipes = (
-                _Pipe(up, ends, (seed, self.number, 0)),
-                _Pipe(down, ends[::-1], (seed, self.number, 1)),
-            )
+            if net.far:  # the kernel let the client in at once: it is heard when it would have been
+                await asyncio.sleep(net.up.delay_s + net.down.delay_s)
             async with asyncio.TaskGroup() as tasks:
-                for pipe in self.pipes:
-                    tasks.create_task(pipe.read())
-                    tasks.create_task(pipe.write())
+                tasks.create_task(up.read())
+                if net.far:  # the client's last word of the handshake is on its way
+                    await asyncio.sleep(net.up.delay_s)
+                await loop.sock_connect(self.server, target)
+                for work in (up.write(), down.read(), down.write()):
+                    tasks.create_task(work)
         except* OSError:
             self._resets = True
 
@@ -213,38 +270,38 @@ class _Connection:
 class Relay:
     """All connections of one proxy, and the door that lets them in."""
 
-    def __init__(self, target: tuple[str, int], seed: int, reserved: socket.socket) -> None:
+    def __init__(self, target: tuple[str, int], seed: int, reserved: socket.socket, far: bool) -> None:
         """Lets nobody in yet.
 
         Args:
             target: where everything goes.
             seed: of jitter and flipped bits.
             reserved: a socket bound to the proxy's address, which keeps its port while the door is shut.
+            far: delays act on a connection's own handshake, too.
         """
         self.counts = Counts()
         self._target = target
         self._seed = seed
         self._address: tuple[str, int] = reserved.getsockname()
-        self._up, self._down = Way(), Way()
+        self._net = Net(far=far)
         self._connections: set[_Connection] = set()
         self._door: asyncio.Task[None] | None = None
         self._schedules: set[asyncio.Task[None]] = set()
         self._turn = asyncio.Lock()
 
     def __repr__(self) -> str:
-        return f"<Relay up={self._up!r} down={self._down!r} connections={len(self._connections)}>"
+        return f"<Relay {self._net!r} connections={len(self._connections)}>"
 
     async def change(self, change: Change) -> None:
         """Carries out a change; it is in effect when this returns."""
         async with self._turn:  # a door that is being shut cannot be opened in between
             self.counts.faults[change.fault] += 1
-            if change.reset or change.fault in MOMENTARY:
+            healed_by_reset = change.fault is NetFault.SWALLOW and change.reset
+            if healed_by_reset or change.fault in MOMENTARY:
                 await self._end_all(resets=change.fault is not NetFault.CLOSE)
             if change.fault is NetFault.REFUSE:
                 await (self._shut() if change.value else self.open())
-            for way, acts in ((self._up, change.up), (self._down, change.down)):
-                if acts:
-                    way.change(change)
+            self._net.change(change)
 
     async def play(self, schedule: Schedule) -> None:
         """Begins to carry out a schedule."""
@@ -273,8 +330,9 @@ class Relay:
         """Returns the counts as they are now, those of open connections included."""
         now, was = Counts(self.counts.connections, faults=Counter(self.counts.faults)), self.counts
         now.up_bytes, now.down_bytes, now.flipped = was.up_bytes, was.down_bytes, was.flipped
+        now.forgotten = was.forgotten
         for connection in self._connections:
-            _add(now, connection.pipes)
+            _add(now, connection)
         return now
 
     async def _play(self, schedule: Schedule) -> None:
@@ -294,13 +352,13 @@ class Relay:
         self.counts.connections += 1
         connection = _Connection(client, self.counts.connections)
         self._connections.add(connection)
-        connection.task = asyncio.create_task(connection.run(self._target, self._up, self._down, self._seed))
+        connection.task = asyncio.create_task(connection.run(self._target, self._net, self._seed))
         connection.task.add_done_callback(lambda _: self._ended(connection))
 
     def _ended(self, connection: _Connection) -> None:
         self._connections.discard(connection)
         connection.close()
-        _add(self.counts, connection.pipes)
+        _add(self.counts, connection)
 
     async def _shut(self) -> None:
         door, self._door = self._door, None
@@ -313,11 +371,13 @@ class Relay:
             await connection.end(resets)
 
 
-def _add(counts: Counts, pipes: tuple[_Pipe, ...]) -> None:
+def _add(counts: Counts, connection: _Connection) -> None:
+    pipes = connection.pipes
     if pipes:
         counts.up_bytes += pipes[0].delivered
         counts.down_bytes += pipes[1].delivered
         counts.flipped += sum(pipe.flipped for pipe in pipes)
+        counts.forgotten += pipes[0].forgotten
 
 
 def _plain_socket() -> socket.socket:

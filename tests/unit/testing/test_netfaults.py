@@ -30,3 +30,10 @@ def test_a_schedule_draws_only_from_the_kinds_it_is_given() -> None:
     only = Schedule.random(1, 300, faults=(NetFault.FLIP, NetFault.RESET)).changes
     assert {c.fault for _, c in only} == {NetFault.FLIP, NetFault.RESET}
     assert all(0 <= c.value <= 1e-4 for _, c in only if c.fault is NetFault.FLIP)
+
+
+def test_some_routers_answer_and_some_do_not() -> None:
+    """Of the routers that forget, a schedule draws both kinds, each with a silence that is not too short."""
+    drawn = [c for _, c in Schedule.random(2, 600, faults=(NetFault.FORGET,)).changes if c.value]
+    assert {c.reset for c in drawn} == {True, False}
+    assert all(0.1 <= c.value <= 2.1 for c in drawn)

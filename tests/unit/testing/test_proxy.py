@@ -50,6 +50,16 @@ class Echo:
         for each in self._open:
             each.close()
 
+    def hang_up(self) -> None:
+        """Ends every connection in order."""
+        for each in self._open:
+            each.shutdown(socket.SHUT_RDWR)
+
+    @property
+    def serving(self) -> int:
+        """How many connections are open."""
+        return sum(each.fileno() >= 0 for each in self._open)
+
     def _let_in(self) -> None:
         with contextlib.suppress(OSError):
             while True:
@@ -232,6 +242,64 @@ def test_connections_that_begin_while_it_swallows_wait(proxy: FaultProxy) -> Non
         assert _silent(client, 0.1)
         proxy.swallow(False)
         assert _receive(client, 5) == b"early"
+
+
+def test_a_silent_connection_is_forgotten(echo: Echo, proxy: FaultProxy) -> None:
+    """After a silence what is sent is thrown away, nobody is told, and a new connection works."""
+    proxy.forget(0.3)
+    with _client(proxy) as client:
+        for _ in range(5):  # together longer than 0.3 s
+            _echoed(client)
+            time.sleep(0.1)
+        assert proxy.counts.forgotten == 0
+        time.sleep(0.4)
+        got = echo.got
+        client.sendall(b"lost")
+        assert _silent(client, 0.2)
+        proxy.forget(None)
+        client.sendall(b"lost")
+        assert _silent(client, 0.2)
+        assert (echo.got, proxy.counts.forgotten) == (got, 1)
+        with _client(proxy) as other:
+            _echoed(other)
+    _until(lambda: echo.serving == 1, "only the forgotten connection is still open at the server")
+
+
+def test_a_router_that_forgot_may_reset(proxy: FaultProxy) -> None:
+    """After a silence what is sent may be answered by a reset, which comes at once."""
+    proxy.forget(0.2, reset=True)
+    with _client(proxy) as client:
+        _echoed(client)
+        assert _silent(client, 0.4)
+        client.sendall(b"late")
+        with pytest.raises(ConnectionResetError):
+            client.recv(1)
+
+
+def test_a_forgotten_server_may_speak_in_vain(echo: Echo, proxy: FaultProxy) -> None:
+    """What a server sends after the silence does not arrive either, nor that it has gone."""
+    proxy.forget(0.2)
+    with _client(proxy) as client:
+        _echoed(client)
+        time.sleep(0.3)
+        echo.hang_up()
+        assert _silent(client, 0.2)
+        client.sendall(b"anybody?")
+        assert _silent(client, 0.2)
+
+
+def test_a_far_server_is_reached_a_round_trip_later(echo: Echo) -> None:
+    """With TCP's handshake delayed, too, the first echo takes two round trips, and the next takes one."""
+    with FaultProxy(echo.address, far=True) as proxy:
+        proxy.delay(60)
+        began = time.perf_counter()
+        with _client(proxy) as client:
+            _echoed(client)
+            first = time.perf_counter() - began
+            second = _soonest(client)
+    _say(f"60 ms each way: first echo {first * 1e3:.1f}, next {second * 1e3:.1f} ms")
+    assert 0.24 <= first < 1.0
+    assert 0.12 <= second < 0.24
 
 
 def test_a_reset_breaks_both_ends_at_once(proxy: FaultProxy) -> None:
