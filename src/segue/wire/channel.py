@@ -1,8 +1,11 @@
 """gRPC channel options of both ends, as plain pairs.
 
-Keepalive is housekeeping: it frees sockets whose peer vanished. Whether a
-server is alive is decided by deadlines alone. This file does not import grpc,
-so that whoever only reads the numbers stays light.
+Keepalive is housekeeping: it frees sockets whose peer vanished, and keeps the
+routers on the way from forgetting an idle connection. Whether a server is alive
+is decided by deadlines alone. gRPC takes an option whose name it does not know
+without a word: `tests/unit/wire` looks for every name in the library, and at
+what each does. This file does not import grpc, so that whoever only reads the
+numbers stays light.
 """
 
 from __future__ import annotations
@@ -11,43 +14,68 @@ from segue.wire.version import MAX_MESSAGE_BYTES
 
 Options = list[tuple[str, int]]
 
-_KEEPALIVE_MS = 10_000
+# Routers that forget early do so after 30 s of silence.
+KEEPALIVE_MS = 10_000
+_UNACKNOWLEDGED_MS = 10_000
+# The answer to a ping waits behind an upload: measured, 10 s cut off 3 MB at 200 kB/s, which take 15 s.
+# What takes more than this is in time for no plan.
+_PING_TIMEOUT_MS = 20_000
+_NEVER_MS = 2**31 - 1
+# A robot may rest for an hour between two episodes; a stranger who only answers pings goes some time.
+_IDLE_MS = 2 * 3_600_000
+# A TLS handshake takes one round trip as seen from here: measured, robots 4.8 s away get in.
+_HANDSHAKE_MS = 5_000
 
 
-def client_options() -> Options:
-    """Returns the options of a robot's channel."""
+def client_options(keepalive_ms: int = KEEPALIVE_MS) -> Options:
+    """Returns the options of a robot's channel.
+
+    Args:
+        keepalive_ms: of silence until the next ping; gRPC's clients send none within a second of another.
+    """
     return [
-        *_common(),
+        *_common(keepalive_ms),
         # An observation is never sent twice: by then it is old.
         ("grpc.enable_retries", 0),
         # Without this, a "fresh" channel to the same address shares the old one's socket and backoff.
         ("grpc.use_local_subchannel_pool", 1),
+        # By itself gRPC hangs up half an hour after the last call.
+        ("grpc.client_idle_timeout_ms", _NEVER_MS),
+        # By itself gRPC takes the proxy that the environment names, and tells it everything.
+        ("grpc.enable_http_proxy", 0),
     ]
 
 
-def server_options(max_connections: int) -> Options:
+def server_options(max_connections: int, keepalive_ms: int = KEEPALIVE_MS) -> Options:
     """Returns the options of the server.
 
     Args:
         max_connections: sockets accepted at once.
+        keepalive_ms: as the clients have it; who pings three times at half of it is cut off.
     """
     return [
-        *_common(),
+        *_common(keepalive_ms),
         ("grpc.so_reuseport", 0),  # a second server on the same port must fail, not share it
-        ("grpc.http2.min_recv_ping_interval_without_data_ms", _KEEPALIVE_MS // 2),
-        ("grpc.server_handshake_timeout_ms", 5_000),
-        ("grpc.max_connection_idle_ms", 300_000),
+        # By itself gRPC cuts a client off that pings three times within 15 minutes.
+        ("grpc.http2.min_ping_interval_without_data_ms", keepalive_ms // 2),
+        ("grpc.server_handshake_timeout_ms", _HANDSHAKE_MS),
+        ("grpc.max_connection_idle_ms", _IDLE_MS),
         ("grpc.max_allowed_incoming_connections", max_connections),
     ]
 
 
-def _common() -> Options:
+def _common(keepalive_ms: int) -> Options:
     return [
         ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
         ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-        ("grpc.keepalive_time_ms", _KEEPALIVE_MS),
-        ("grpc.keepalive_timeout_ms", _KEEPALIVE_MS),
+        ("grpc.keepalive_time_ms", keepalive_ms),
         ("grpc.keepalive_permit_without_calls", 1),
+        # The kernel gives up after the first, where nothing is acknowledged; of a peer that takes bytes and
+        # says nothing only the second hears, a minute by itself.
+        ("grpc.keepalive_timeout_ms", _UNACKNOWLEDGED_MS),
+        ("grpc.http2.ping_timeout_ms", _PING_TIMEOUT_MS),
+        # By itself gRPC pings twice without data, and from then on once a minute.
+        ("grpc.http2.max_pings_without_data", 0),
         # A refusal lists every difference; gRPC's default of 8 kB would cut off a long list.
         ("grpc.max_metadata_size", 64 * 1024),
         ("grpc.absolute_max_metadata_size", 128 * 1024),
