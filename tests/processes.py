@@ -245,7 +245,7 @@ class Emulator(Spawned):
 class CommandArm(Arm):
     """An arm that is started as people start it: `segue run` with flags."""
 
-    def __init__(self, folder: Path, address: str, *flags: str) -> None:
+    def __init__(self, folder: Path, address: str, *flags: str, **wish: Any) -> None:
         """Starts it; its records are in ``folder/run``."""
         output = [f"--server_address={address}", f"--output_dir={folder / 'run'}", "--task=wave"]
-        self._start("segue.cli.main", ["run", *output, *flags], folder, {})
+        self._start("segue.cli.main", ["run", *output, *flags], folder, wish)

@@ -28,6 +28,7 @@ BANNED_IN_SOURCES = {
     r"\b(TODO|FIXME|XXX)\b": "finish it or file it",
     r"except( Exception)?:\s*(\n\s*)?(pass|\.\.\.)\s*$": "an error is handled or passed on",
     r"\bNotImplementedError\b": "no stubs",
+    r"^\s*(import|from) (urllib\.request|requests|httpx|aiohttp|urllib3)\b": "obeys http_proxy unasked",
 }
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from segue.client.episodes import EpisodePlan
 from segue.client.plan import ExecutionPlan, LinkPlan, OutputPlan, PicturePlan, RunPlan
-from segue.client.security import LinkFiles, LinkSecurity, check_token
+from segue.client.proxies import proxy_use
+from segue.client.security import LinkFiles, LinkSecurity, check_proxy, check_token
 from segue.clock import NS_PER_S
 from segue.config.robot import SimSo101Config
 from segue.config.run import RunConfig
@@ -134,13 +135,15 @@ def link_security(config: RunConfig) -> LinkSecurity:
     """Returns what the robot proves, and how it knows the server.
 
     Raises:
-        ConfigError: a file is wrong, or the token would travel in plain text.
+        ConfigError: a file is wrong, the token would travel in plain text, or there is no proxy to use.
     """
     tls, link = config.tls, config.link
     environment = os.environ.get(TOKEN_VARIABLE)
     files = LinkFiles(tls.ca_file, tls.cert_file, tls.key_file, config.auth.token_file, environment)
-    security = files.read(tls.server_name or "")
-    overheard = check_token(link.server_address, security, insecure=link.insecure)
+    proxy = proxy_use(link.server_address, os.environ, wanted=link.use_proxy)
+    security = replace(files.read(tls.server_name or ""), proxy=proxy)
+    overheard = check_proxy(security, insecure=link.insecure)
+    overheard += check_token(link.server_address, security, insecure=link.insecure)
     return replace(security, warnings=security.warnings + overheard)
 
 

@@ -15,6 +15,7 @@ from typing import Protocol, cast
 
 import grpc
 
+from segue.client.names import Route, Router
 from segue.client.security import PLAIN, LinkSecurity
 from segue.clock import NS_PER_S
 from segue.core.link.heard import Heard
@@ -127,11 +128,19 @@ def _metadata(token: str) -> tuple[tuple[str, str | bytes], ...]:
     return (("authorization", f"Bearer {token}"),) if token else ()
 
 
-def _make_channel(address: str, security: LinkSecurity) -> grpc.Channel:
+def _make_channel(way: Route | str, security: LinkSecurity) -> grpc.Channel:
+    """Returns a channel that connects where `way` says; a name is looked up first, for at most a second."""
+    found = Router(way, security.proxy.proxy).find(NS_PER_S) if isinstance(way, str) else way
     options: list[tuple[str, int | str]] = [*client_options()]
+    target = str(way)  # without a route gRPC is left to find out that there is none
+    if isinstance(found, Route):
+        target = found.target
+        options += found.options
     if security.authorities is None:
-        return grpc.insecure_channel(address, options=options)
+        return grpc.insecure_channel(target, options=options)
     if security.server_name:
+        # It stands for the authority, too, and the two must not differ.
+        options = [(name, value) for name, value in options if name != "grpc.default_authority"]
         options.append(("grpc.ssl_target_name_override", security.server_name))
     identity = security.identity
     credentials = grpc.ssl_channel_credentials(
@@ -139,7 +148,7 @@ def _make_channel(address: str, security: LinkSecurity) -> grpc.Channel:
         private_key=identity.key if identity else None,
         certificate_chain=identity.certificate if identity else None,
     )
-    return grpc.secure_channel(address, credentials, options=options)
+    return grpc.secure_channel(target, credentials, options=options)
 
 
 def answer_of(call: Call) -> bytes | Heard:

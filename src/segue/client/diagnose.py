@@ -5,7 +5,8 @@ same: no connection. The first two will not pass by waiting, and the arm should
 not wait for them. So after a dial that failed at once (not by its timeout) the
 handshake is repeated here, in the open. Only a reason that cannot be anything
 else is returned; whatever might be a server that comes and goes is None, and
-is waited for. Nothing but greetings is sent: no token, no observation.
+is waited for. Nothing but greetings is sent: no token, no observation. The way
+is the dial's own, through the same proxy if there is one.
 """
 
 from __future__ import annotations
@@ -13,8 +14,12 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
+import time
 from collections.abc import Iterator
 
+from segue.client.names import NoRoute, Route, Router
+from segue.client.proxies import KEY as USE_PROXY
+from segue.client.proxies import Proxy
 from segue.client.security import LinkSecurity
 from segue.clock import NS_PER_S
 from segue.wire.hosts import split_address
@@ -34,6 +39,15 @@ _BAD_CERTIFICATE = (
     "it does not accept the certificate in tls.cert_file; give one that has not expired and that the "
     "server's --tls.client_ca_file signed"
 )
+# What a proxy answers that will not have us: it wants a password, or it connects to no such port.
+_PROXY_REFUSALS = (403, 405, 407)
+_WANTS_PASSWORD = "it wants a password; set {}=http://user:password@host:port"
+_WANTS_NOBODY = "it connects nobody to this server and port; have it allow that"
+_MOST_HEADER_BYTES = 16 * 1024
+
+
+class _ProxyRefuses(Exception):
+    """The proxy on the way connects us to nobody; says why."""
 
 
 def certain_refusal(address: str, security: LinkSecurity, timeout_ns: int) -> str | None:
@@ -42,46 +56,54 @@ def certain_refusal(address: str, security: LinkSecurity, timeout_ns: int) -> st
     Args:
         address: ``host:port``.
         security: what was tried.
-        timeout_ns: for each look; there are at most two.
+        timeout_ns: for each look, and for looking the name up; there are at most two looks.
     """
-    timeout_s = timeout_ns / NS_PER_S
-    if security.context is None:
-        why = _TLS_SERVER if _speaks_tls(address, timeout_s) else None
-    else:
-        name = security.server_name or split_address(address)[0]
-        try:
-            # Once may be a server that was killed just then; it would not answer the second time.
-            hung_up = all(_hangs_up(address, security.context, name, timeout_s) for _ in range(2))
-            why = _own_fault(security) if hung_up else None
-        except ssl.SSLCertVerificationError as error:
-            why = _about_certificate(error, name)
-        except ssl.SSLError as error:
-            why = _about_alert(error.reason or "", security)
-        except (OSError, ValueError):  # the latter for names that no resolver takes
-            why = None
+    route = Router(address, security.proxy.proxy).find(timeout_ns)
+    if isinstance(route, NoRoute):
+        return None
+    try:
+        why = _refusal(route, security, timeout_ns / NS_PER_S)
+    except _ProxyRefuses as error:
+        why = str(error)
     return f"{address}: {why}" if why else None
 
 
-def _hangs_up(address: str, context: ssl.SSLContext, name: str, timeout_s: float) -> bool:
+def _refusal(route: Route, security: LinkSecurity, timeout_s: float) -> str | None:
+    if security.context is None:
+        return _TLS_SERVER if _speaks_tls(route, timeout_s) else None
+    name = security.server_name or split_address(route.server)[0]
+    try:
+        # Once may be a server that was killed just then; it would not answer the second time.
+        hung_up = all(_hangs_up(route, security.context, name, timeout_s) for _ in range(2))
+        return _own_fault(security) if hung_up else None
+    except ssl.SSLCertVerificationError as error:
+        return _about_certificate(error, name)
+    except ssl.SSLError as error:
+        return _about_alert(error.reason or "", security)
+    except (OSError, ValueError):  # the latter for names that TLS does not take
+        return None
+
+
+def _hangs_up(route: Route, context: ssl.SSLContext, name: str, timeout_s: float) -> bool:
     """Returns whether the server completes the handshake and then leaves without a word.
 
     In TLS 1.3 the client is through before the server has looked at its certificate, and a gRPC
     server that does not like it says nothing. One that does sends its settings at once.
     """
-    with _greeted(address, context, name, timeout_s) as connection:
+    with _greeted(route, context, name, timeout_s) as connection:
         try:
             return not connection.recv(1)
         except ConnectionResetError:
             return True
 
 
-def _speaks_tls(address: str, timeout_s: float) -> bool:
-    """Returns whether the server at `address` answers a TLS greeting in TLS."""
+def _speaks_tls(route: Route, timeout_s: float) -> bool:
+    """Returns whether the server at the end of `route` answers a TLS greeting in TLS."""
     anybody = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     anybody.check_hostname, anybody.verify_mode = False, ssl.CERT_NONE
     anybody.set_alpn_protocols(["h2"])
     try:
-        with _greeted(address, anybody, "", timeout_s):
+        with _greeted(route, anybody, "", timeout_s):
             return True
     except ssl.SSLError as error:
         return "ALERT" in (error.reason or "")
@@ -90,12 +112,63 @@ def _speaks_tls(address: str, timeout_s: float) -> bool:
 
 
 @contextlib.contextmanager
-def _greeted(address: str, context: ssl.SSLContext, name: str, timeout_s: float) -> Iterator[ssl.SSLSocket]:
+def _greeted(route: Route, context: ssl.SSLContext, name: str, timeout_s: float) -> Iterator[ssl.SSLSocket]:
     with (
-        socket.create_connection(split_address(address), timeout=timeout_s) as bare,
+        _connected(route, timeout_s) as bare,
         context.wrap_socket(bare, server_hostname=name or None) as connection,
     ):
         yield connection
+
+
+def _connected(route: Route, timeout_s: float) -> socket.socket:
+    """Returns a connection to the first endpoint that takes one, and through the proxy if it is one.
+
+    Raises:
+        OSError: there is none.
+    """
+    for endpoint in route.endpoints[:-1]:
+        with contextlib.suppress(OSError):
+            return _through(socket.create_connection(endpoint, timeout=timeout_s), route, timeout_s)
+    return _through(socket.create_connection(route.endpoints[-1], timeout=timeout_s), route, timeout_s)
+
+
+def _through(line: socket.socket, route: Route, timeout_s: float) -> socket.socket:
+    """Returns `line` when it leads to the server: at once, or when the proxy has connected it."""
+    if route.proxy is None:
+        return line
+    try:
+        _ask(route.proxy, line, route.server, timeout_s)
+        line.settimeout(timeout_s)
+    except BaseException:
+        line.close()
+        raise
+    return line
+
+
+def _ask(proxy: Proxy, line: socket.socket, server: str, timeout_s: float) -> None:
+    """Asks the proxy at the end of `line` to connect it to the server.
+
+    Raises:
+        _ProxyRefuses: it will not have us.
+        OSError: it does not, this time.
+    """
+    until_s = time.monotonic() + timeout_s
+    secret = f"Proxy-Authorization: {proxy.authorization}\r\n" if proxy.authorization else ""
+    line.sendall(f"CONNECT {server} HTTP/1.1\r\nHost: {server}\r\n{secret}\r\n".encode())
+    said = b""
+    while b"\r\n\r\n" not in said and len(said) < _MOST_HEADER_BYTES:
+        line.settimeout(max(0.001, until_s - time.monotonic()))
+        byte = line.recv(1)  # what follows is the server's
+        if not byte:
+            raise ConnectionResetError(f"the proxy {proxy} hung up")
+        said += byte
+    words = said.split(None, 2)
+    status = int(words[1]) if len(words) > 1 and words[1].isdigit() else 0
+    if status in _PROXY_REFUSALS:
+        wrong = _WANTS_PASSWORD.format(proxy.variable) if status == 407 else _WANTS_NOBODY
+        raise _ProxyRefuses(f"the proxy {proxy} answers {status}: {wrong}, or leave --{USE_PROXY} out")
+    if status != 200:
+        raise ConnectionRefusedError(f"the proxy {proxy} answers {status}")
 
 
 def _own_fault(security: LinkSecurity) -> str:

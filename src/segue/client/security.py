@@ -11,6 +11,8 @@ import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from segue.client.proxies import DIRECT, ProxyUse
+from segue.client.proxies import KEY as USE_PROXY
 from segue.errors import ConfigError
 from segue.wire.hosts import is_loopback, split_address
 from segue.wire.keyfiles import (
@@ -31,6 +33,11 @@ PLAIN_TOKEN = (
     "or connect to 127.0.0.1"
 )
 
+PROXIED_TOKEN = (
+    f"the token would travel in plain text through this proxy; add --{CA}, or allow it by --insecure, "
+    f"or leave --{USE_PROXY} out"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class LinkSecurity:
@@ -41,6 +48,7 @@ class LinkSecurity:
         identity: for a server that asks for a certificate.
         server_name: expected in the server's certificate; empty means the host that is dialled.
         token: goes with every call; empty means none.
+        proxy: whether somebody is on the way who may read what is not encrypted.
         context: the same, as Python's `ssl` takes it; None without TLS.
         warnings: what a person should be told, a sentence each.
     """
@@ -49,6 +57,7 @@ class LinkSecurity:
     identity: Identity | None = None
     server_name: str = ""
     token: str = field(default="", repr=False)
+    proxy: ProxyUse = DIRECT
     context: ssl.SSLContext | None = field(default=None, repr=False, compare=False)
     warnings: tuple[str, ...] = ()
 
@@ -120,6 +129,26 @@ def check_token(address: str, security: LinkSecurity, *, insecure: bool) -> tupl
     if not insecure:
         raise ConfigError(f"server_address: {address}: {PLAIN_TOKEN}")
     return (f"the token travels to {address} in plain text: whoever overhears it may use the policy",)
+
+
+def check_proxy(security: LinkSecurity, *, insecure: bool) -> tuple[str, ...]:
+    """Refuses to send a token in plain text through a proxy; returns a warning of what one may read.
+
+    Args:
+        security: of the robot.
+        insecure: allows it.
+
+    Raises:
+        ConfigError: it would happen, and `insecure` does not allow it.
+    """
+    proxy = security.proxy.proxy
+    if proxy is None or security.authorities is not None:
+        return ()
+    if not security.token:
+        return (f"the proxy {proxy} can read and change every picture and action: there is no --{CA}",)
+    if not insecure:
+        raise ConfigError(f"{USE_PROXY}: {proxy}: {PROXIED_TOKEN}")
+    return (f"the proxy {proxy} can read the token, and read and change every picture and action",)
 
 
 def is_local(address: str) -> bool:

@@ -53,6 +53,9 @@ class LinkConfig:
 
     server_address: Annotated[Address, Help("where `segue serve` listens", "host:port")] = "127.0.0.1:8080"
     insecure: Annotated[bool, Help("allows a token in plain text to another machine")] = False
+    use_proxy: Annotated[
+        bool, Help("connects through the proxy that http_proxy or its like name; it reads what is not TLS")
+    ] = False
     image_encoding: Annotated[Literal["jpeg", "raw"], Help("raw is exact and many times larger")] = "jpeg"
     image_quality: Annotated[Quality, Help("of JPEG")] = 90
     client_resize: Annotated[

@@ -16,7 +16,11 @@ import grpc
 from segue.clock import Clock, SystemClock
 
 _METHOD = "/segue.echo/Echo"
-_OPTIONS = [("grpc.max_receive_message_length", 8 << 20), ("grpc.so_reuseport", 0)]
+_OPTIONS = [
+    ("grpc.max_receive_message_length", 8 << 20),
+    ("grpc.so_reuseport", 0),
+    ("grpc.enable_http_proxy", 0),
+]
 
 
 def _echo(request: bytes, context: grpc.ServicerContext) -> bytes:

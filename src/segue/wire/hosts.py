@@ -7,7 +7,7 @@ import ipaddress
 
 def is_loopback(host: str) -> bool:
     """Returns whether only this machine can reach a socket bound to `host`."""
-    if host == "localhost":
+    if host.lower().rstrip(".") == "localhost":
         return True
     try:
         return ipaddress.ip_address(host).is_loopback

@@ -17,6 +17,7 @@ from segue.clock import NS_PER_S
 from segue.core.specs import CameraSpec
 from segue.errors import RobotFault
 from segue.testing.conformance import check_camera
+from tests.http_proxy import SPELLINGS, HttpProxy
 from tests.unit.cameras.samples import jpegs, served
 
 SPEC = CameraSpec("front", 48, 64, fps=100.0)
@@ -52,6 +53,18 @@ def test_a_stream_conforms(lengths: bool) -> None:
         camera = HttpCamera(SPEC, url)
         check_camera(camera)
         assert "number=12" in repr(camera)
+
+
+@pytest.mark.parametrize("variable", SPELLINGS)
+def test_no_proxy_sees_a_camera(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever variable names a proxy, in either case, the camera is asked and the proxy sees nobody."""
+    with HttpProxy() as proxy, served(multipart) as url:
+        monkeypatch.setenv(variable, f"http://{proxy.address}")
+        camera = HttpCamera(SPEC, url)
+        camera.open()
+        assert camera.grab().jpeg in PICTURES
+        camera.close()
+    assert proxy.heads == []
 
 
 def test_pictures_pass_untouched_and_in_order() -> None:

@@ -10,6 +10,7 @@ from segue.cli import build
 from segue.cli.plans import run_plan, server_config
 from segue.client.episodes import EpisodePlan
 from segue.client.plan import PicturePlan
+from segue.client.proxies import Proxy
 from segue.config import load_run, load_serve
 from segue.core.link.slowlink import SlowLinkRule
 from segue.core.types import Guidance, Jacobian, RtcMode, Schedule, Strategy
@@ -124,3 +125,23 @@ def test_the_environment_brings_the_token_to_both_ends(
     with pytest.raises(ConfigError, match=r"^server_address: gpu-box:1: the token would travel"):
         run_plan(load_run(there).config, tmp_path)
     assert run_plan(load_run([*there, "--insecure"]).config, tmp_path).link.security.token
+
+
+def test_a_proxy_is_asked_for_by_a_flag(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy of the environment is in the plan with the flag alone, and a plain token goes through none."""
+    monkeypatch.setenv("HTTPS_PROXY", "http://me:secret@cache:3128")
+    words = ["--robot.type=fake", "--server_address=127.0.0.1:1"]
+    asked = [*words, "--use_proxy=true"]
+    assert run_plan(load_run(words).config, tmp_path).link.security.proxy.proxy is None
+    plan = run_plan(load_run(asked).config, tmp_path)
+    assert plan.link.security.proxy.proxy == Proxy("cache", 3128, "HTTPS_PROXY", "me:secret")
+    (warning,) = plan.link.security.warnings
+    assert warning.startswith("the proxy cache:3128 (HTTPS_PROXY) can read")
+    assert "secret" not in repr(plan)
+    monkeypatch.setenv("SEGUE_TOKEN", "t" * 40)
+    with pytest.raises(ConfigError, match="the token would travel in plain text through this proxy"):
+        run_plan(load_run(asked).config, tmp_path)
+    assert run_plan(load_run([*asked, "--insecure"]).config, tmp_path).link.security.token
+    monkeypatch.setenv("HTTPS_PROXY", "socks5://me:secret@cache")
+    with pytest.raises(ConfigError, match=r"^use_proxy: HTTPS_PROXY names a proxy of the kind socks5"):
+        run_plan(load_run(asked).config, tmp_path)

@@ -8,17 +8,20 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from segue.client.diagnose import certain_refusal
+from segue.client.proxies import proxy_use
 from segue.client.security import LinkFiles
 from segue.clock import NS_PER_S
 from segue.server.lifecycle import PolicyServer
 from segue.server.security import SecurityFiles
 from segue.server.settings import ServerConfig
 from segue.tools.keys import KeyFolder
+from tests.http_proxy import HttpProxy
 from tests.key_sets import expired_set, future_set, key_set, mutual_tls, robot, tls
 from tests.unit.server.toy_policy import ToyPolicy
 
@@ -170,6 +173,77 @@ def test_a_silent_server_is_left_in_time(keys: KeyFolder, secure: bool) -> None:
         address = f"127.0.0.1:{silent.getsockname()[1]}"
         assert certain_refusal(address, security, NS_PER_S // 5) is None
         assert 0.15 < time.monotonic() - began < 0.2 * 5
+
+
+def test_a_name_server_that_is_silent_costs_no_more_than_the_timeout(
+    keys: KeyFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name that cannot be looked up in time is no reason, and the look ends in time."""
+    release = threading.Event()
+
+    def silent(*words: object, **wishes: object) -> None:
+        release.wait(10.0)
+        raise socket.gaierror(socket.EAI_AGAIN, "late")
+
+    monkeypatch.setattr(socket, "getaddrinfo", silent)
+    began = time.monotonic()
+    assert certain_refusal("gpu-box:1", robot(keys).read(), NS_PER_S // 5) is None
+    assert time.monotonic() - began < 0.2 * 5
+    release.set()
+
+
+def through(proxy: HttpProxy, files: LinkFiles, address: str) -> str | None:
+    """Looks at `address` through `proxy`."""
+    use = proxy_use(address, {"http_proxy": f"http://me:secret@{proxy.address}"}, wanted=True)
+    why = certain_refusal(address, replace(files.read(), proxy=use), TIMEOUT_NS)
+    assert "secret" not in str(why)
+    return why
+
+
+def test_the_second_look_goes_through_the_same_proxy(keys: KeyFolder, tmp_path: Path, start: Start) -> None:
+    """A certificate is judged behind the proxy, by the name that the proxy was told, and so is plain text."""
+    secure, plain = start(tls(keys)), start(SecurityFiles())
+    with HttpProxy() as proxy:
+        assert through(proxy, robot(keys), secure) is None
+        why = through(proxy, robot(key_set(tmp_path / "other")), secure)
+        assert why is not None
+        assert "did not sign its certificate" in why
+        assert "it speaks plain text" in str(through(proxy, robot(keys), plain))
+        assert "it speaks TLS" in str(through(proxy, LinkFiles(), secure))
+    assert {line.split()[1] for line in proxy.asked_for} == {secure, plain}
+
+
+@pytest.mark.parametrize("secure", [False, True])
+@pytest.mark.parametrize(("status", "says"), [(403, "connects nobody"), (407, "it wants a password")])
+def test_a_proxy_that_refuses_is_named(keys: KeyFolder, secure: bool, status: int, says: str) -> None:
+    """A proxy that will not have us is told with its variable, and without its password."""
+    with HttpProxy(status=status) as proxy:
+        why = str(through(proxy, robot(keys) if secure else LinkFiles(), "gpu-box:8080"))
+    assert why.startswith(f"gpu-box:8080: the proxy {proxy.address} (http_proxy) answers {status}: ")
+    assert says in why
+    assert "--use_proxy" in why
+
+
+@pytest.mark.parametrize("secure", [False, True])
+@pytest.mark.parametrize("status", [500, 502, 504])
+def test_a_proxy_that_finds_no_server_is_no_reason(keys: KeyFolder, secure: bool, status: int) -> None:
+    """A proxy behind which the server is away is dialled again; so is one that is away itself."""
+    with HttpProxy(status=status) as proxy:
+        assert through(proxy, robot(keys) if secure else LinkFiles(), "gpu-box:8080") is None
+    assert through(proxy, robot(keys) if secure else LinkFiles(), "gpu-box:8080") is None
+
+
+@pytest.mark.parametrize("said", [b"", b"x", b"HTTP/1.1 \r\n\r\n", b"\xff" * 100_000, b"HTTP/1.1 200"])
+def test_what_is_no_proxy_is_no_reason(keys: KeyFolder, said: bytes) -> None:
+    """Whatever else answers in a proxy's place ends the look, in time."""
+
+    def answer(connection: socket.socket) -> None:
+        connection.recv(4096)
+        connection.sendall(said)
+
+    with listening(answer) as address:
+        use = proxy_use("gpu-box:1", {"http_proxy": address}, wanted=True)
+        assert certain_refusal("gpu-box:1", replace(robot(keys).read(), proxy=use), NS_PER_S // 5) is None
 
 
 @pytest.mark.parametrize("secure", [False, True])

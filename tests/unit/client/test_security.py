@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from segue.client.security import LinkFiles, LinkSecurity, check_token
+from segue.client.proxies import proxy_use
+from segue.client.security import LinkFiles, LinkSecurity, check_proxy, check_token
 from segue.errors import ConfigError
 from tests.key_sets import key_set, robot
 
@@ -65,6 +66,7 @@ def test_an_exposed_key_is_warned_about(tmp_path: Path) -> None:
         ("127.0.0.1:8080", False, True),
         ("[::1]:8080", False, True),
         ("localhost:8080", False, True),
+        ("LocalHost.:8080", False, True),
         ("10.0.0.7:8080", False, False),
         ("gpu-box:8080", False, False),
         ("gpu-box:8080", True, True),
@@ -83,6 +85,27 @@ def test_a_token_in_plain_text_stays_here(tmp_path: Path, address: str, insecure
     with pytest.raises(ConfigError, match=r"^server_address: .*--tls\.ca_file.*--insecure") as refused:
         check_token(address, plain, insecure=insecure)
     assert TOKEN not in str(refused.value)
+
+
+def test_a_token_in_plain_text_goes_through_no_proxy(tmp_path: Path) -> None:
+    """Through a proxy a token goes encrypted, or by an explicit word and said, even to this machine."""
+    use = proxy_use("127.0.0.1:1", {"http_proxy": "http://me:secret@cache:3128"}, wanted=True)
+    plain = LinkSecurity(token=TOKEN, proxy=use)
+    encrypted = replace(robot(key_set(tmp_path / "keys")), environment_token=TOKEN).read()
+    assert check_proxy(replace(encrypted, proxy=use), insecure=False) == ()
+    assert check_proxy(LinkSecurity(token=TOKEN), insecure=False) == ()
+    with pytest.raises(
+        ConfigError, match=r"^use_proxy: cache:3128 \(http_proxy\): .*--tls\.ca_file"
+    ) as refused:
+        check_proxy(plain, insecure=False)
+    (warning,) = check_proxy(plain, insecure=True)
+    (without,) = check_proxy(LinkSecurity(proxy=use), insecure=False)
+    assert "token" in warning
+    assert "token" not in without
+    for said in (str(refused.value), warning, without):
+        assert "cache:3128" in said
+        assert "secret" not in said
+        assert TOKEN not in said
 
 
 def test_neither_end_needs_the_package_that_makes_keys() -> None:

@@ -9,7 +9,8 @@ from segue.wire.hosts import is_loopback, split_address
 
 @pytest.mark.parametrize(
     ("host", "safe"),
-    [("127.0.0.1", True), ("127.8.8.8", True), ("::1", True), ("localhost", True), ("0.0.0.0", False),
+    [("127.0.0.1", True), ("127.8.8.8", True), ("::1", True), ("localhost", True), ("LocalHost", True),
+     ("localhost.", True), ("localhost.evil", False), ("0.0.0.0", False),
      ("192.168.0.2", False), ("::", False), ("gpu-box", False)],
 )  # fmt: skip
 def test_only_this_machine_reaches_loopback(host: str, safe: bool) -> None:
