@@ -40,14 +40,19 @@ def is_address(text: str) -> bool:
 
 def is_host(text: str) -> bool:
     """Returns whether `text` looks like a host name or an IP address."""
-    plain = text.replace(".", "").replace("-", "").replace("_", "")
-    if plain.isascii() and plain.isalnum() and len(text) <= 253:
+    if _is_plain(text) and len(text) <= 253:
         return True
     try:
-        ipaddress.ip_address(text)
+        zone = getattr(ipaddress.ip_address(text), "scope_id", None)
     except ValueError:
         return False
-    return True
+    return zone is None or _is_plain(zone)
+
+
+def _is_plain(text: str) -> bool:
+    """Returns whether there is a letter or digit in `text`, and nothing beside but dots, dashes and bars."""
+    bare = text.replace(".", "").replace("-", "").replace("_", "")
+    return bare.isascii() and bare.isalnum()
 
 
 def is_printable_path(path: Path) -> bool:

@@ -39,6 +39,7 @@ from segue.config.rtc import InferenceConfig, LerobotRtcConfig, RtcConfig, folde
 from segue.config.schema import Flat, Help, Variants
 from segue.config.security import AuthConfig, ClientTlsConfig, check_pair
 
+_ADDRESS = "host:port such as gpu-box:8080 or [fe80::1%eth0]:8080, the port 1 to 65535"
 # A question and its answers take 1.3 ms of wire and up to 2 ms of adapter, and 65 % of a tick is theirs.
 MAX_SERIAL_HZ = 200.0
 
@@ -51,7 +52,10 @@ AggregateName = Literal["weighted_average", "latest_only", "average", "conservat
 class LinkConfig:
     """The server, and how pictures travel to it."""
 
-    server_address: Annotated[Address, Help("where `segue serve` listens", "host:port")] = "127.0.0.1:8080"
+    server_address: Annotated[
+        Address,
+        Help("where `segue serve` listens, by a name that this computer knows or in numbers", _ADDRESS),
+    ] = "127.0.0.1:8080"
     insecure: Annotated[bool, Help("allows a token in plain text to another machine")] = False
     use_proxy: Annotated[
         bool, Help("connects through the proxy that http_proxy or its like name; it reads what is not TLS")

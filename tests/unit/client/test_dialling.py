@@ -157,6 +157,18 @@ def test_no_proxy_sees_anything_unasked(
     assert proxy.heads == []
 
 
+def test_grpcs_own_proxy_variable_is_not_obeyed(
+    start: Callable[..., Ends], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A proxy that gRPC would put before numeric addresses sees nobody either."""
+    with HttpProxy() as proxy:
+        monkeypatch.setenv("GRPC_ADDRESS_HTTP_PROXY", proxy.address)
+        monkeypatch.setenv("GRPC_ADDRESS_HTTP_PROXY_ENABLED_ADDRESSES", "127.0.0.0/8,::1/128")
+        assert answers(f"127.0.0.1:{start().port}")
+        assert answers(f"[::1]:{start('::1').port}")
+    assert proxy.heads == []
+
+
 @pytest.mark.parametrize("variable", SPELLINGS)
 def test_a_proxy_is_used_when_asked(variable: str, start: Callable[..., Ends]) -> None:
     """Asked for, the proxy in any variable is told the server's name and port, and its own password."""

@@ -355,3 +355,26 @@ def test_the_file_of_an_arm_serves_every_verb_that_concerns_it(tmp_path: Path) -
     path.write_text("robot: {port: /dev/ttyACM0, idd: blue}")
     with pytest.raises(ConfigError, match="idd"):
         load(ReleaseConfig, [f"--config_path={path}"], of_an_arm=True)
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["gpu-box", ":1", "gpu-box:", "gpu:0", "gpu:65536", "gpu:99999999999", "gpu:-1", "gpu:٣", "gpu:8_0",
+     "::1:8080", "[::1]", "[::1:80", "[fe80::1%]:1", "[fe80::1%a b]:1", "[fe80::1%e\x1b]:1", "[fe80::1%é]:1",
+     "http://gpu:80", "dns:///gpu:80", "dns:gpu:80", "unix:/tmp/x", "unix:/tmp/x:1", "ipv4:127.0.0.1:80",
+     "gpu:80/", "gpu:80,box:80", " gpu:80", "me@gpu:80", "gpu\n:80"],
+)  # fmt: skip
+def test_what_is_no_address_of_a_server_is_refused(address: str) -> None:
+    """Schemes of gRPC, URLs, sockets and impossible ports are refused with an example of what is allowed."""
+    with pytest.raises(ConfigError, match="expected host:port such as gpu-box:8080") as refused:
+        load_run(["--robot.type=fake", f"--server_address={address}"])
+    assert refused.value.exit_code == 64
+
+
+@pytest.mark.parametrize(
+    "address", ["GPU-Box.Local:1", "gpu-box.:1", "unix:8080", "[FE80::1%eth0]:65535", "127.1:80", "_robot:80"]
+)
+def test_names_and_numbers_are_addresses(address: str) -> None:
+    """Whatever may be a name, and numbers in every notation, are left to this computer to look up."""
+    loaded = load_run(["--robot.type=fake", f"--server_address={address}"])
+    assert loaded.config.link.server_address == address
