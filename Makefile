@@ -17,12 +17,12 @@ LEROBOT_PYTHON ?= $(shell for p in python3.12 python3.13 python3 $${PYENV_ROOT:-
 export MUJOCO_GL ?= $(shell cat $(VENV)/.gl 2>/dev/null)
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup demo test test-quick check ci faults seeds fuzz fuzz-brief soak bench train proto clean \
+.PHONY: help setup demo test test-quick check ci faults idle seeds fuzz fuzz-brief soak bench train proto clean \
         setup-lerobot test-lerobot
 
 help:
 	@sed -n 's/^#   //p' Makefile
-	@echo "also: setup, test-quick, check, ci, faults, seeds, fuzz, soak, bench, train, proto, clean,"
+	@echo "also: setup, test-quick, check, ci, faults, idle, seeds, fuzz, soak, bench, train, proto, clean,"
 	@echo "      setup-lerobot, test-lerobot"
 
 setup: $(STAMP)
@@ -39,14 +39,18 @@ demo: setup
 	@$(BIN)/segue demo --output_dir=outputs/demo
 
 test: setup
-	$(BIN)/python -m pytest -m "not faults"
+	$(BIN)/python -m pytest -m "not faults and not idle"
 
 test-quick: setup
-	$(BIN)/python -m pytest -m "not slow and not e2e and not faults"
+	$(BIN)/python -m pytest -m "not slow and not e2e and not faults and not idle"
 
 # The table of faults on real processes: what was promised, what was measured. About ten minutes.
 faults: setup
 	$(BIN)/python -m pytest -m faults
+
+# Links that have nothing to do for five minutes, side by side: they must live. About six minutes.
+idle: setup
+	$(BIN)/python -m pytest -m idle
 
 # A minute of robot time for each seed, with faults, under a virtual clock.
 SEEDS ?= 500
@@ -78,7 +82,7 @@ check: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-ci: check test test-lerobot fuzz-brief seeds faults
+ci: check test test-lerobot fuzz-brief seeds faults idle
 
 bench: setup
 	@$(BIN)/segue bench --output_dir=outputs/bench

@@ -9,10 +9,12 @@ from __future__ import annotations
 import json
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from segue.client import launch
+from segue.client import channel, launch
+from segue.client.episodes import EpisodePlan
 from segue.client.plan import ExecutionPlan, LinkPlan, OutputPlan, RobotPart, RunPlan
 from segue.core.schedule import RequestRule
 from segue.core.specs import CameraSpec
@@ -20,6 +22,7 @@ from segue.core.types import Guidance, Strategy
 from segue.core.watchdog import OnLinkLoss, SafetyConfig
 from segue.errors import SegueError
 from segue.testing.cameras import FakeCamera
+from segue.wire.channel import Keepalive, client_options
 from segue.wire.records import RequestContext
 
 DEFAULTS: dict[str, Any] = {
@@ -34,6 +37,7 @@ DEFAULTS: dict[str, Any] = {
     "connect_timeout_ms": 400,
     "record_camera": None,
     "realtime": True,
+    "episodes": None,
 }
 
 
@@ -66,6 +70,7 @@ def run_plan(wish: dict[str, Any]) -> RunPlan:
         safety=SafetyConfig(**safety),
         duration_ns=None if seconds is None else int(seconds * 1e9),
         realtime=wish["realtime"],
+        episodes=EpisodePlan(*wish["episodes"]) if wish["episodes"] else EpisodePlan(),
     )
     return RunPlan(
         RequestContext(wish["robot_id"], "", "", "wave", Guidance(strategy=strategy), 50, 0),
@@ -83,6 +88,8 @@ def main() -> int:
         for seed, (name, (height, width)) in enumerate(wish["cameras"].items())
     }
     threading.Thread(target=listen, args=(cameras,), daemon=True).start()
+    if "keepalive" in wish:
+        channel.client_options = partial(client_options, Keepalive(*wish["keepalive"]))  # type: ignore[assignment]
     try:
         robot = RobotPart(wish["factory"], wish["settings"])
         outcome = launch.run(run_plan(wish), robot, list(cameras.values()), Terminal())

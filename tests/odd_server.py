@@ -22,6 +22,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +31,11 @@ import numpy as np
 from segue.core.specs import ActionSpec
 from segue.policies.base import PolicyInput, PolicyOutput
 from segue.policies.scripted import ScriptedConfig, ScriptedPolicy
-from segue.server import inference
+from segue.server import inference, lifecycle
 from segue.server.lifecycle import PolicyServer, run_until_signalled
 from segue.server.security import ServerSecurity
 from segue.server.settings import ServerConfig
+from segue.wire.channel import Keepalive, server_options
 
 
 class OddPolicy(ScriptedPolicy):
@@ -100,6 +102,9 @@ def main() -> int:
     if wish.get("unchecked"):
         inference._checked = _any_output  # type: ignore[assignment]
     threading.Thread(target=listen, args=(policy,), daemon=True).start()
+    if "keepalive" in wish:
+        options = partial(server_options, keepalive=Keepalive(*wish["keepalive"]))
+        lifecycle.server_options = options  # type: ignore[assignment]
     security = ServerSecurity(insecure=wish.get("insecure", False))
     server = PolicyServer(
         ServerConfig(inference_latency_s=wish["latency_s"], security=security, **config), policy

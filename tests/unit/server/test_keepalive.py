@@ -12,7 +12,7 @@ import grpc
 import pytest
 
 from segue.server import lifecycle
-from segue.wire.channel import Options, client_options, server_options
+from segue.wire.channel import Keepalive, Options, client_options, server_options
 from tests.unit.server.thin_client import Client
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -93,7 +93,7 @@ def quick(monkeypatch: pytest.MonkeyPatch, serve: Callable[..., Client]) -> Call
 
     def start(keepalive_ms: int, **changed: int) -> Client:
         def options(max_connections: int) -> Options:
-            made = dict(server_options(max_connections, keepalive_ms))
+            made = dict(server_options(max_connections, Keepalive(keepalive_ms)))
             return list((made | {f"grpc.{name}": value for name, value in changed.items()}).items())
 
         monkeypatch.setattr(lifecycle, "server_options", options)
@@ -140,7 +140,7 @@ def until(condition: Callable[[], bool], timeout_s: float) -> bool:
 def test_an_idle_robot_pings_for_ever_and_is_never_cut_off(quick: Callable[[int], Client]) -> None:
     """Ping after ping goes out without data in between, both ways, and no GOAWAY comes for it."""
     # gRPC's clients ping at most once a second; at the third strike the server would hang up.
-    with resting(quick(1000), client_options(1000)) as (tap, idle):
+    with resting(quick(1000), client_options(Keepalive(1000))) as (tap, idle):
         assert until(lambda: tap.up.pings() >= 5, 20.0), f"{tap.up.pings()} pings"
         assert tap.down.pings() >= 3
         assert tap.down.goaways() == []
@@ -208,7 +208,9 @@ def peer_of_server(quick: Callable[..., Client], changed: dict[str, int]) -> Ite
 @contextlib.contextmanager
 def peer_of_client(quick: Callable[..., Client], changed: dict[str, int]) -> Iterator[socket.socket]:
     """Takes a bare connection from a robot's channel that is told `changed`."""
-    options = dict(client_options(1000)) | {f"grpc.{name}": value for name, value in changed.items()}
+    options = dict(client_options(Keepalive(1000))) | {
+        f"grpc.{name}": value for name, value in changed.items()
+    }
     with socket.create_server(("127.0.0.1", 0)) as door:
         address = "{}:{}".format(*door.getsockname())
         with grpc.insecure_channel(address, options=list(options.items())) as channel:
