@@ -54,9 +54,9 @@ def client_options(keepalive: Keepalive = KEEPALIVE) -> Options:
         # By itself gRPC hangs up half an hour after the last call.
         ("grpc.client_idle_timeout_ms", _NEVER_MS),
         # By itself gRPC takes the proxy that the environment names, and tells it everything: in http_proxy
-        # and its like, and in GRPC_ADDRESS_HTTP_PROXY, which the first of these leaves alone.
+        # and its like, and for some addresses in GRPC_ADDRESS_HTTP_PROXY, which the first leaves alone.
         ("grpc.enable_http_proxy", 0),
-        ("grpc.address_http_proxy", ""),
+        ("grpc.address_http_proxy_enabled_addresses", ""),
     ]
 
 
