@@ -61,11 +61,11 @@ class ChannelListener(Protocol):
 class PolicyChannel:
     """One channel to one server."""
 
-    def __init__(self, address: str, listener: ChannelListener, security: LinkSecurity = PLAIN) -> None:
+    def __init__(self, way: Route | str, listener: ChannelListener, security: LinkSecurity = PLAIN) -> None:
         """Makes the channel; nothing is sent before `connect`.
 
         Args:
-            address: ``host:port``.
+            way: to the server, or its ``host:port``.
             listener: hears of the connection, each thing once.
             security: what this side proves, and how it knows the server.
         """
@@ -73,7 +73,7 @@ class PolicyChannel:
         self._connected = False
         self._told = False
         self._metadata = _metadata(security.token)
-        self._channel = _make_channel(address, security)
+        self._channel = _make_channel(way, security)
         # Bytes in, bytes out: what is read is read by the one who needs it.
         self._calls = {
             name: self._channel.unary_unary(_SERVICE + name, _as_it_is, _as_it_is)

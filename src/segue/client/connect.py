@@ -14,7 +14,9 @@ from dataclasses import replace
 
 from segue.client.channel import Call, PolicyChannel, answer_of
 from segue.client.diagnose import certain_refusal
+from segue.client.names import NoRoute, NoRouteKind, Route, Router
 from segue.client.plan import LinkPlan
+from segue.clock import NS_PER_S
 from segue.core.link import events as ev
 from segue.core.link.heard import Heard, Status
 from segue.core.specs import PolicySpec
@@ -24,7 +26,10 @@ from segue.wire.handshake import decode_description, decode_welcome, encode_hand
 from segue.wire.parse import parse
 from segue.wire.records import Handshake, Welcome
 
-News = Callable[[], ev.Event]
+# What happened, to be found out on the link's thread; None when it is no news any more.
+News = Callable[[], ev.Event | None]
+# A name server that needs longer is answered by the next dial.
+_LOOK_UP_NS = NS_PER_S
 Offer = Callable[[tuple[PolicySpec, ...]], Handshake]
 
 
@@ -39,8 +44,7 @@ class _Ears:
         self._tell(lambda: ev.Connected(self._channel))
 
     def turned_away(self) -> None:
-        heard = Heard(Status.NO_CONNECTION, "no connection")
-        self._tell(lambda: ev.TurnedAway(self._channel, heard))
+        self._tell(lambda: ev.TurnedAway(self._channel))
 
     def broke(self) -> None:
         self._tell(lambda: ev.Broke(self._channel))
@@ -62,23 +66,30 @@ class Connector:
         self._offer = offer
         self._tell = tell
         self.channel: PolicyChannel | None = None
+        self._router = Router(plan.server_address, plan.security.proxy.proxy)
+        self._dialled = 0
+        self._looking = threading.Lock()
 
     def __repr__(self) -> str:
         return f"<Connector {self.plan.server_address}>"
 
     def connect(self, effect: ev.Connect) -> None:
-        """Makes a fresh channel and begins to connect."""
+        """Looks the server's name up, then makes a fresh channel and begins to connect."""
         self.close()
-        ears = _Ears(effect.channel, self._tell)
-        self.channel = PolicyChannel(self.plan.server_address, ears, self.plan.security)
-        self.channel.connect()
+        self._dialled = effect.channel
+
+        def looked_up() -> None:
+            with self._looking:
+                route = self._router.find(_LOOK_UP_NS)
+            self._tell(lambda: self._found(effect.channel, route))
+
+        threading.Thread(target=looked_up, name="dial", daemon=True).start()
 
     def look(self, effect: ev.Look) -> None:
         """Looks why the connection was turned away, on a thread of its own: that takes round trips."""
 
         def looked() -> None:
-            plan = self.plan
-            why = certain_refusal(plan.server_address, plan.security, plan.connect_timeout_ns)
+            why = certain_refusal(self.plan.server_address, self.plan.security, effect.timeout_ns)
             error = AuthenticationError(why) if why is not None else None
             self._tell(lambda: ev.Diagnosed(effect.channel, error))
 
@@ -109,6 +120,17 @@ class Connector:
         if self.channel is not None:
             self.channel.close()
             self.channel = None
+
+    def _found(self, channel: int, route: Route | NoRoute) -> ev.Event | None:
+        if channel != self._dialled:
+            return None  # a later dial is under way
+        if isinstance(route, NoRoute):
+            unknown = route.kind is NoRouteKind.UNKNOWN
+            status = Status.UNKNOWN_HOST if unknown else Status.NO_CONNECTION
+            return ev.TurnedAway(channel, Heard(status, route.sentence))
+        self.channel = PolicyChannel(route, _Ears(channel, self._tell), self.plan.security)
+        self.channel.connect()
+        return None
 
     def _follow(self, channel: int, call: Call, read: Callable[[int, bytes], ev.Event]) -> None:
         def news() -> ev.Event:

@@ -153,7 +153,9 @@ class Link:
 
     def _take_news(self) -> None:
         while self._news:
-            self._feed(self._news.popleft()())
+            event = self._news.popleft()()
+            if event is not None:
+                self._feed(event)
         if self._wake_ns is not None and self._clock.now_ns() >= self._wake_ns:
             self._feed(ev.Woken())
 

@@ -128,6 +128,7 @@ class LinkPlan:
         """Returns the numbers of the link's machine; a newcomer gives up after `offline_limit_ns`."""
         return LinkRules(
             address=self.server_address,
+            note=self.security.proxy.note,
             connect_timeout_ns=self.connect_timeout_ns,
             handshake_timeout_ns=self.handshake_timeout_ns,
             offline_limit_ns=offline_limit_ns,

@@ -37,7 +37,9 @@ class Rig:
         return Handshake("arm", ROBOT)
 
     def next(self) -> ev.Event:
-        event: ev.Event = self.news.get(timeout=WAIT_S)()
+        event: ev.Event | None = None
+        while event is None:
+            event = self.news.get(timeout=WAIT_S)()
         return event
 
 
@@ -103,7 +105,7 @@ def test_a_server_in_plain_text_is_found_out_by_a_robot_with_tls(toy: ToyServer,
     rig = Rig(toy.address, robot(key_set(tmp_path / "keys")).read())
     rig.connector.connect(ev.Connect(1))
     assert isinstance(rig.next(), ev.TurnedAway)
-    rig.connector.look(ev.Look(1))
+    rig.connector.look(ev.Look(1, NS_PER_S))
     event = rig.next()
     assert isinstance(event, ev.Diagnosed)
     assert isinstance(event.error, AuthenticationError)
@@ -116,5 +118,5 @@ def test_a_server_that_is_away_is_found_to_be_just_that() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     rig = Rig(f"127.0.0.1:{port}")
-    rig.connector.look(ev.Look(1))
+    rig.connector.look(ev.Look(1, NS_PER_S))
     assert rig.next() == ev.Diagnosed(1, None)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,12 +14,15 @@ from segue.client.linkside import LinkSide
 from segue.client.mailbox import mailbox_pair
 from segue.client.messages import CameraFailed
 from segue.client.plan import ExecutionPlan, LinkPlan, OutputPlan, PicturePlan, RunPlan
+from segue.client.proxies import proxy_use
 from segue.client.pulse import Pulse
 from segue.client.recorder import Silent
+from segue.client.security import LinkSecurity
 from segue.clock import NS_PER_S
 from segue.core.specs import CameraSpec
 from segue.core.types import Guidance
-from segue.errors import ConfigError, LocalProtocolError
+from segue.core.watchdog import SafetyConfig
+from segue.errors import ConfigError, LinkLost, LocalProtocolError
 from segue.testing.cameras import FakeCamera
 from segue.wire.records import Encoding, RequestContext
 from tests.unit.client.toyserver import ROBOT, ToyServer
@@ -62,6 +66,38 @@ def test_advice_is_said_before_anything_moves(toy: ToyServer) -> None:
         side.open(ROBOT, StopSwitch())
     (sentence,) = listener.said
     assert "fps is 10" in sentence
+
+
+def test_an_unknown_host_is_said_at_once_and_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Within the first second a person reads which name is not known, and once more when the waiting ends."""
+
+    def unknown(*_args: object, **_more: object) -> list[tuple[object, ...]]:
+        raise socket.gaierror(socket.EAI_NONAME, "not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    listener, safety = Listener(), SafetyConfig(offline_limit_ns=NS_PER_S)
+    plan = replace(plan_for("gpu-bxo:8080"), execution=ExecutionPlan(safety=safety))
+    with LinkSide(plan, [], listener) as side, pytest.raises(LinkLost, match="does not know gpu-bxo") as lost:
+        side.open(ROBOT, StopSwitch())
+    assert lost.value.exit_code == 69
+    (sentence,) = listener.said
+    assert sentence.startswith(
+        "waiting for a server: gpu-bxo:8080: this computer does not know gpu-bxo: see that"
+    )
+
+
+def test_a_proxy_that_is_not_used_is_named_when_a_dial_fails() -> None:
+    """With a proxy variable set and no flag, a failed dial says so, since it may be what is missing."""
+    listener, safety = Listener(), SafetyConfig(offline_limit_ns=NS_PER_S // 10)
+    use = proxy_use("127.0.0.1:1", {"http_proxy": "http://proxy:3128"}, wanted=False)
+    link = LinkPlan("127.0.0.1:1", security=LinkSecurity(proxy=use))
+    plan = replace(plan_for("127.0.0.1:1"), link=link, execution=ExecutionPlan(safety=safety))
+    with (
+        LinkSide(plan, [], listener) as side,
+        pytest.raises(LinkLost, match="http_proxy is set and not used"),
+    ):
+        side.open(ROBOT, StopSwitch())
+    assert "no connection; http_proxy is set and not used; --use_proxy=true uses it" in listener.said[0]
 
 
 def test_serving_before_opening_is_a_bug() -> None:

@@ -40,6 +40,7 @@ class LinkRules:
 
     Attributes:
         address: of the server, for sentences; may be empty.
+        note: what to say beside "no connection"; may be empty.
         connect_timeout_ns: for a connection, at least.
         handshake_timeout_ns: for all calls of a handshake together, at least.
         offline_limit_ns: a robot that was never let in gives up after that time.
@@ -48,6 +49,7 @@ class LinkRules:
     """
 
     address: str = ""
+    note: str = ""
     connect_timeout_ns: int = 400_000_000
     handshake_timeout_ns: int = 2 * NS_PER_S
     offline_limit_ns: int = 60 * NS_PER_S
@@ -226,9 +228,10 @@ class Dialer:
         dial = self.dial
         if self.state is not LinkState.DIALING:
             return
-        dial.turned_away = event.heard
-        dial.until_ns = now_ns + _PATIENCE * self._way.connect_ns
-        self._do(ev.Look(event.channel))
+        dial.turned_away = event.heard or self._no_connection()
+        timeout_ns = self._way.connect_ns
+        dial.until_ns = now_ns + _PATIENCE * timeout_ns
+        self._do(ev.Look(event.channel, timeout_ns))
 
     def _diagnosed(self, event: ev.Diagnosed, now_ns: int) -> None:
         if self.state is not LinkState.DIALING:
@@ -236,7 +239,7 @@ class Dialer:
         if event.error is not None:
             self.refuse(event.error)
         else:
-            self._fail(self.dial.turned_away or _no_connection(), now_ns)
+            self._fail(self.dial.turned_away or self._no_connection(), now_ns)
 
     def _greet(self, now_ns: int) -> None:
         """Begins the handshake: first of all the way is measured."""
@@ -315,7 +318,7 @@ class Dialer:
             self._fail(turned_away, now_ns)
         else:
             self._be_patient()
-            self._fail(_no_connection(), now_ns)
+            self._fail(self._no_connection(), now_ns)
 
     def _be_patient(self) -> None:
         """Gives the next dial more time: the way may be long, and no arm is waiting yet."""
@@ -352,7 +355,7 @@ class Dialer:
         if self.state is LinkState.REFUSED:
             return
         self.state = LinkState.REFUSED
-        self._do(ev.GiveUp(self.dial.last or _no_connection()))
+        self._do(ev.GiveUp(self.dial.last or self._no_connection()))
 
     def _broke(self, event: ev.Broke, now_ns: int) -> None:
         if self.state is LinkState.OPENING:
@@ -362,12 +365,12 @@ class Dialer:
     def _named(self, heard: Heard) -> str:
         return f"{self._rules.address}: {heard}" if self._rules.address else str(heard)
 
+    def _no_connection(self) -> Heard:
+        note = self._rules.note
+        return Heard(Status.NO_CONNECTION, f"no connection; {note}" if note else "no connection")
+
     def _move(self, event: LinkEvent) -> None:
         self.state = follow(self.state, event)
-
-
-def _no_connection() -> Heard:
-    return Heard(Status.NO_CONNECTION, "no connection")
 
 
 _HANDLERS: Mapping[type, Callable[[Dialer, Any, int], None]] = MappingProxyType(

@@ -27,10 +27,10 @@ class Connected:
 
 @dataclass(frozen=True, slots=True)
 class TurnedAway:
-    """The connection failed at once, rather than not coming about in time."""
+    """The connection failed at once, rather than not coming about in time; `heard` if more is known."""
 
     channel: int
-    heard: Heard
+    heard: Heard | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +144,7 @@ class Look:
     """Look why the connection was turned away; `Diagnosed` ends the look."""
 
     channel: int
+    timeout_ns: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -160,7 +160,7 @@ def test_a_certain_reason_ends_the_waiting() -> None:
     """A connection turned away for a wrong certificate is looked into, and ends in the refusal found."""
     d = Driver()
     d.begin()
-    assert d.feed(ev.TurnedAway(1, no(Status.NO_CONNECTION))) == [ev.Look(1)]
+    assert d.feed(ev.TurnedAway(1, no(Status.NO_CONNECTION))) == [ev.Look(1, 400 * MS)]
     error = AuthenticationError("the CA did not sign it")
     assert of_kind(d.feed(ev.Diagnosed(1, error)), ev.Refuse) == [ev.Refuse(error)]
     assert d.machine.state is LinkState.REFUSED
