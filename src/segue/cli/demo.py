@@ -50,19 +50,20 @@ class Contender:
     flags: tuple[str, ...]
 
 
+# A reactive robot asks for the next chunk ten steps after the last one; `sync` plays whole chunks.
+REACTIVE = ("--chunk_size_threshold=1.0", "--min_execution_steps=10")
 CONTENDERS = (
     Contender("sync", ("--strategy=sync",)),
-    Contender("async latest_only", ("--strategy=async", "--aggregate_fn_name=latest_only")),
-    Contender("async weighted_average", ("--strategy=async", "--aggregate_fn_name=weighted_average")),
-    Contender("rtc", ("--strategy=rtc",)),
+    Contender("async latest_only", ("--strategy=async", "--aggregate_fn_name=latest_only", *REACTIVE)),
+    Contender(
+        "async weighted_average", ("--strategy=async", "--aggregate_fn_name=weighted_average", *REACTIVE)
+    ),
+    Contender("rtc", ("--strategy=rtc", *REACTIVE)),
 )
-# A reactive robot: every strategy wants the next chunk ten steps after the last one.
 SAME_FOR_ALL = (
     "--robot.type=sim_so101",
     "--task=lift the cubes",
     "--actions_per_chunk=50",
-    "--chunk_size_threshold=1.0",
-    "--min_execution_steps=10",
     f"--record_camera={CAMERA}",
 )
 

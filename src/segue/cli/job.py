@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from typing import get_args
 
 from segue.cli import build
 from segue.cli.console import Console
@@ -20,7 +21,7 @@ from segue.cli.result import end_sentence, result_line
 from segue.cli.writer import say_last
 from segue.client.operator import Operator
 from segue.config.dump import to_yaml
-from segue.config.run import RunConfig
+from segue.config.run import RunConfig, StrategyName
 from segue.errors import ConfigError
 from segue.tools.records import RunFolder, make_run_folder
 
@@ -60,15 +61,19 @@ def carry_out(job: Job) -> int:
     folder = make_run_folder(config.output.output_dir, datetime.now())
     folder.config.write_text(to_yaml(job.again), encoding="utf-8")
     console = Console(name, "DRY RUN " if config.job.dry_run else "")
+    strategy: str = config.execution.strategy
     try:
         if config.job.dry_run:
             console.say(DRY_RUN)
         outcome = build.run(config, job.parts, folder.path, console, job.operator(console))
+        strategy = str(outcome.summary["strategy"] or strategy)
+        if strategy != config.execution.strategy and isinstance(job.again, RunConfig):
+            _keep_chosen(folder, job.again, strategy)
         if outcome.summary["ticks"]:
             console.say(result_line(outcome.summary))
     finally:
         if draws and folder.queue.exists():
-            console.say(_drawn(folder, config.execution.strategy))
+            console.say(_drawn(folder, strategy))
         if folder.summary.exists():
             console.say(f"records in {folder.path}")
         elif made:
@@ -77,6 +82,18 @@ def carry_out(job: Job) -> int:
     if outcome.exit_code:
         say_last(f"{name}: {end_sentence(outcome, config)}")
     return outcome.exit_code
+
+
+def _keep_chosen(folder: RunFolder, config: RunConfig, strategy: str) -> None:
+    """Writes down the strategy that was chosen: it is what is repeated, whatever the next policy offers."""
+    name: StrategyName = next(each for each in get_args(StrategyName) if each == strategy)
+    chosen = replace(config, execution=replace(config.execution, strategy=name))
+    anew = folder.config.with_suffix(".new")
+    try:
+        anew.write_text(to_yaml(chosen), encoding="utf-8")
+        anew.replace(folder.config)
+    except OSError:  # a full disk: the file says auto, which is as true
+        anew.unlink(missing_ok=True)
 
 
 def _take_back(folder: RunFolder) -> None:

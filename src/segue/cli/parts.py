@@ -97,7 +97,7 @@ def _so101(config: RunConfig) -> Parts:
             "robot_type": robot.type,
             "write_calibration": robot.write_calibration,
             "dry_run": config.job.dry_run,
-            "tick_ns": round(NS_PER_S / config.execution.control_hz),
+            "tick_ns": round(NS_PER_S / config.execution.commands_hz),
         },
         "units": {
             "calibration": {name: asdict(each) for name, each in units.calibration.items()},

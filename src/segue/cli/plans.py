@@ -14,12 +14,12 @@ from segue.client.plan import ExecutionPlan, LinkPlan, OutputPlan, PicturePlan, 
 from segue.client.proxies import proxy_use
 from segue.client.security import LinkFiles, LinkSecurity, check_proxy, check_token
 from segue.clock import NS_PER_S
-from segue.config.robot import SimSo101Config
+from segue.config.robot import SimSo101Config, So101FollowerConfig
 from segue.config.run import RunConfig
 from segue.config.run import SafetyConfig as SafetySeconds
 from segue.config.serve import ServeConfig
 from segue.core.link.slowlink import SlowLinkRule
-from segue.core.schedule import RequestRule
+from segue.core.schedule import DEFAULT_HORIZON, RuleWishes
 from segue.core.types import Guidance, Jacobian, RtcMode, Schedule, Strategy
 from segue.core.watchdog import OnLinkLoss, SafetyConfig
 from segue.server.security import SecurityFiles, ServerSecurity
@@ -35,12 +35,14 @@ def run_plan(config: RunConfig, directory: Path) -> RunPlan:
         ConfigError: a file with a secret is wrong, or the token would travel in plain text.
     """
     job, link, execution = config.job, config.link, config.execution
-    rule = RequestRule(
-        strategy=Strategy(execution.strategy),
+    rule = RuleWishes(
+        strategy=_strategy(execution.strategy),
         horizon=execution.actions_per_chunk,
         threshold=execution.chunk_size_threshold,
         min_execution_steps=execution.min_execution_steps,
+        aligned=execution.sync_aligned,
     )
+    serial = isinstance(config.robot, So101FollowerConfig)
     return RunPlan(
         context=RequestContext(
             robot_id=config.robot.id,
@@ -48,7 +50,7 @@ def run_plan(config: RunConfig, directory: Path) -> RunPlan:
             spec_hash="",
             task=job.task,
             guidance=guidance(config),
-            chunk_length=execution.actions_per_chunk,
+            chunk_length=execution.actions_per_chunk or DEFAULT_HORIZON,
             seed=job.seed,
         ),
         link=LinkPlan(
@@ -59,7 +61,9 @@ def run_plan(config: RunConfig, directory: Path) -> RunPlan:
             security=link_security(config),
         ),
         execution=ExecutionPlan(
-            control_hz=execution.control_hz,
+            control_hz=execution.commands_hz,
+            # A bus is asked at a rate that is set before the policy is known.
+            may_speed_up=execution.control_hz is None and not serial,
             action_hz=execution.fps,
             rule=rule,
             aggregate=execution.aggregate_fn_name,
@@ -71,6 +75,11 @@ def run_plan(config: RunConfig, directory: Path) -> RunPlan:
         ),
         output=OutputPlan(directory, config.output.record_camera, config.output.record_commands),
     )
+
+
+def _strategy(name: str) -> Strategy | None:
+    """Returns the strategy of that name; None for the one that is chosen when the policy is known."""
+    return None if name == "auto" else Strategy(name)
 
 
 def episodes(config: RunConfig) -> EpisodePlan:
@@ -85,7 +94,7 @@ def guidance(config: RunConfig) -> Guidance:
     """Returns how the policy is to continue a leftover."""
     rtc = config.rtc
     return Guidance(
-        strategy=Strategy(config.execution.strategy),
+        strategy=_strategy(config.execution.strategy) or Strategy.RTC,
         mode=RtcMode(rtc.mode),
         schedule=Schedule(rtc.schedule),
         prefix_end=rtc.prefix_end,

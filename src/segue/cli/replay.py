@@ -86,6 +86,7 @@ def run_config(config: ReplayConfig, address: str) -> RunConfig:
         job=JobConfig(task="replay", dry_run=config.dry_run),
         # Asked at every step, so that the last one is noticed at once.
         execution=ExecutionConfig(
+            strategy="rtc",
             chunk_size_threshold=1.0,
             min_execution_steps=1,
             control_hz=config.control_hz,

@@ -66,7 +66,8 @@ class CommandRow:
 class CommandLogHeader:
     """What the rows are of: rates in Hz, ramps and parking in seconds, and the dimensions of a command.
 
-    With `dry_run` no command reached the robot.
+    With `dry_run` no command reached the robot. No age limit of a row may be above `age_ceiling_ns`,
+    where there is one.
     """
 
     control_hz: float
@@ -77,6 +78,7 @@ class CommandLogHeader:
     dimensions: tuple[Dimension, ...]
     format: int = FORMAT
     dry_run: bool = False
+    age_ceiling_ns: int | None = None
 
     @classmethod
     def of(
@@ -90,6 +92,7 @@ class CommandLogHeader:
             resume_ramp_s=safety.resume_ramp_ns / NS_PER_S,
             park_s=safety.park_ns / NS_PER_S,
             dimensions=dimensions,
+            age_ceiling_ns=safety.max_action_age_ns,
         )
 
 

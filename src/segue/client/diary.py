@@ -16,6 +16,7 @@ from segue.client.mailbox import Mailbox
 from segue.client.messages import Record, Say, Status
 from segue.clock import NS_PER_MS
 from segue.core.facts import ChunkDropped, ChunkTaken, Event, LevelChanged, RequestMissed
+from segue.core.outlook import OutlookChanged
 
 Fields = dict[str, Any]
 
@@ -74,11 +75,21 @@ def event_line(event: Event) -> tuple[str, Fields]:
                 "number": event.number,
                 "epoch": event.epoch,
                 "reason": event.reason.value,
+                "round_trip_ms": None if event.round_trip_ns is None else _ms(event.round_trip_ns),
+                "delay_steps": event.delay_steps,
             }
         case RequestMissed():
             return "request_missed", {"number": event.number, "cause": event.cause}
         case LevelChanged():
             return "level", _changed(event)
+        case OutlookChanged():
+            return "outlook", {
+                "outlook_from": event.before.name,
+                "outlook_to": event.after.name,
+                "delay_steps": event.delay_steps,
+                "starved_share": round(event.starved_share, 4),
+                "oldest_action_ms": _ms(event.oldest_ns),
+            }
 
 
 def _taken(event: ChunkTaken) -> Fields:

@@ -23,13 +23,15 @@ from segue.client.ending import StopSwitch
 from segue.client.link import GaveUp, Link
 from segue.client.mailbox import Mailbox, mailbox_pair
 from segue.client.messages import Ended
+from segue.client.opening import opening
 from segue.client.pictures import Pictures
-from segue.client.plan import ControlPlan, RunPlan, advice, check_window, settle
+from segue.client.plan import ControlPlan, ExecutionPlan, RunPlan, fitted, settle
 from segue.client.pulse import Pulse, PulseWatch, silent_after_ns
 from segue.client.recorder import Recorder, Reporter, RunFiles
 from segue.client.video import VideoLog
 from segue.clock import NS_PER_MS, NS_PER_S, SystemClock
 from segue.core.facts import ExitReason
+from segue.core.link.dial import LinkSession
 from segue.core.link.heard import Heard, ends_as
 from segue.core.specs import CameraSpec, PolicySpec, RobotSpec
 from segue.errors import ConfigError, LinkLost, LocalProtocolError, Overloaded, SegueError
@@ -128,17 +130,19 @@ class LinkSide:
             robot=offered,
             policy=link.policy,
             guidance=context.guidance,
-            chunk_length=self._plan.execution.rule.horizon,
+            chunk_length=context.chunk_length,
+            auto=self._plan.execution.rule.strategy is None,
         )
         limit_ns = self._plan.execution.safety.offline_limit_ns
-        offer = partial(_offer, handshake)
-        self._link = Link(link, offered, offer, self._clock, limit_ns)
-        policy = self._dial(self._link, stop)
-        if policy is None:
+        self._link = Link(link, offered, partial(fitted, handshake), self._clock, limit_ns)
+        session = self._dial(self._link, stop)
+        if session is None:
             return None
-        settled = settle(self._plan, policy, cameras)
-        for sentence in advice(settled, policy):
+        policy = session.policy
+        settled = settle(self._plan, policy, cameras, session.round_trip_ns)
+        for sentence in opening(self._plan, settled, policy, session.round_trip_ns):
             self._reporter.say(sentence)
+        self._plan = replace(self._plan, execution=settled.execution)
         for camera in self._cameras.values():
             camera.keep(_frames_kept(camera.spec, settled))
         return settled
@@ -192,18 +196,18 @@ class LinkSide:
         session = self._link.machine.session if self._link else None
         policy = session.policy if session else None
         return {
-            "strategy": execution.rule.strategy.value,
+            **_asking(execution, policy),
             "aggregate": execution.aggregate,
             "control_hz": execution.control_hz,
-            "action_hz": execution.action_hz or (policy.action_hz if policy else None),
+            "action_hz": execution.action_hz,
             "policy": policy.name if policy else None,
             "policy_hash": policy.policy_hash if policy else None,
             "declared_inference_ms": policy.warm_inference_ns / NS_PER_MS if policy else None,
             "records_failed": self.files.failures,
         }
 
-    def _dial(self, link: Link, stop: StopSwitch) -> PolicySpec | None:
-        """Returns the policy of the first session, or None when stopped.
+    def _dial(self, link: Link, stop: StopSwitch) -> LinkSession | None:
+        """Returns the first session, or None when stopped.
 
         Raises:
             SegueError: refused, or the offline limit passed without a session.
@@ -214,10 +218,9 @@ class LinkSide:
             self._reporter.say(f"waiting for a server: {address}: {heard}")
 
         try:
-            session = link.open(lambda: bool(stop.asked), waits)
+            return link.open(lambda: bool(stop.asked), waits)
         except GaveUp as end:
             raise _gave_up(address, end.heard, self._plan.execution.safety.offline_limit_ns) from None
-        return session.policy if session is not None else None
 
     def _tell_pulse(self, diary: Diary, silence_ns: int, again: bool) -> None:
         """Says that the control loop fell silent, or ticks again; runs on the watch's thread."""
@@ -300,24 +303,27 @@ class _Threads:
         self._work()
 
 
-def _offer(handshake: Handshake, policies: Sequence[PolicySpec]) -> Handshake:
-    """Returns what to say to a server with those policies.
-
-    Raises:
-        ConfigError: the guidance wished for does not fit the policy. Said here, by its key: the
-            server's refusal would read like a bug of this side.
-    """
-    for policy in policies:
-        if handshake.policy in ("", policy.name):
-            check_window(handshake.guidance, policy)
-            break
-    return handshake
-
-
 def _gave_up(address: str, heard: Heard, limit_ns: int) -> SegueError:
     """Returns the error of a run for which no session was opened in time."""
     kind = Overloaded if ends_as(heard) == ExitReason.OVERLOADED else LinkLost
     return kind(f"no server within {limit_ns / NS_PER_S:g} s: {address}: {heard}; {_WHERE_TO_LOOK}")
+
+
+def _asking(execution: ExecutionPlan, policy: PolicySpec | None) -> dict[str, object]:
+    """Returns how chunks were asked for and how old actions might get; None where that was never settled."""
+    oldest_ns = execution.safety.max_action_age_ns
+    rule = None
+    if policy is not None and execution.action_hz is not None:
+        rule = execution.rule.settled(policy.horizon, execution.action_hz)
+    wished = rule or execution.rule
+    return {
+        "strategy": wished.strategy.value if wished.strategy else None,
+        "actions_per_chunk": wished.horizon,
+        "chunk_size_threshold": wished.threshold,
+        "min_execution_steps": wished.min_execution_steps,
+        "sync_aligned": wished.aligned,
+        "max_action_age_s": None if oldest_ns is None else oldest_ns / NS_PER_S,
+    }
 
 
 def _check_recorded(name: str | None, cameras: Sequence[str]) -> None:

@@ -33,6 +33,7 @@ from segue.client.stats import RunStats
 from segue.clock import NS_PER_MS, NS_PER_S, Clock
 from segue.core.executor import ChunkExecutor
 from segue.core.facts import ChunkTaken, ExitReason, RequestMissed, Tick
+from segue.core.outlook import OutlookChanged
 from segue.core.watchdog import Cause, SafetyLevel
 from segue.errors import LocalProtocolError
 from segue.robots.base import Robot
@@ -232,6 +233,8 @@ class ControlLoop:
                 self._latest.delay_steps = event.delay_steps or self._latest.delay_steps
             elif isinstance(event, RequestMissed):
                 self._latest.miss = event.cause
+            elif isinstance(event, OutlookChanged):
+                self._diary.say(self._plan.prospects.words(event.after, event.delay_steps))
             self._diary.write(name, now_ns, fields)
         if tick.began is not None or not self.executor.motion.under_way:
             self._diary.show(self._status(tick, now_ns))
@@ -256,7 +259,9 @@ class ControlLoop:
     def _detail(self, cause: Cause) -> str:
         """Returns what is behind the present level's cause, in words; empty when there is no more to say."""
         if cause in (Cause.REQUEST_FAILED, Cause.LINK_LOST):
-            return self._latest.miss
+            return self.executor.pace.hopeless() or self._latest.miss
+        if cause is Cause.TOO_OLD:
+            return self.executor.pace.too_old()
         troubles = self.executor.troubles
         if cause is Cause.CAMERA:
             return troubles.camera or ""
@@ -288,4 +293,4 @@ class ControlLoop:
         summary["episodes"] = self._episodes.summary()
         summary["records_dropped"] = self._diary.dropped
         summary["parked"] = executor.rested
-        return Ending(reason, self._parts.stop.signal, executor.troubles.words(), summary)
+        return Ending(reason, self._parts.stop.signal, executor.words(), summary)

@@ -20,21 +20,23 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from segue.client.commands import CommandLogHeader
 from segue.client.episodes import EpisodePlan
+from segue.client.prospects import Prospects
 from segue.client.security import LinkSecurity
-from segue.clock import NS_PER_S
+from segue.clock import NS_PER_MS, NS_PER_S
 from segue.core.facts import ExecutorConfig
+from segue.core.feasibility import age_ceiling_ns, delay_steps, oldest_action_ns
 from segue.core.link.dial import LinkRules
 from segue.core.link.slowlink import SlowLinkRule
 from segue.core.link.states import Backoff
 from segue.core.merge import AGGREGATIONS
 from segue.core.resize import Geometry
-from segue.core.schedule import RequestRule
+from segue.core.schedule import RequestRule, RuleWishes
 from segue.core.specs import ActionSpec, CameraSpec, PolicySpec
-from segue.core.types import Guidance, Strategy
+from segue.core.types import Guidance, RtcMode, Strategy
 from segue.core.watchdog import SafetyConfig
 from segue.errors import ConfigError
 from segue.robots.base import Robot
-from segue.wire.records import Encoding, RequestContext
+from segue.wire.records import Encoding, Handshake, RequestContext
 from segue.wire.version import MAX_MESSAGE_BYTES, MAX_NAME_CHARS
 
 R = TypeVar("R")
@@ -68,8 +70,9 @@ class ExecutionPlan:
 
     Attributes:
         control_hz: commands per second.
+        may_speed_up: `control_hz` is nobody's wish: a policy of more steps per second raises it.
         action_hz: steps per second; None takes the policy's own rate.
-        rule: when to ask; its horizon is `actions_per_chunk`, cut to the policy's own.
+        rule: when to ask, as far as somebody wishes.
         aggregate: name of an aggregation, used by `async` only.
         duration_ns: orderly end after that time; None runs until told to stop.
         realtime: the control process asks for real-time scheduling.
@@ -78,13 +81,14 @@ class ExecutionPlan:
 
     control_hz: float = 100.0
     action_hz: float | None = None
-    rule: RequestRule = field(default_factory=RequestRule)
+    rule: RuleWishes = field(default_factory=RuleWishes)
     aggregate: str = "weighted_average"
     safety: SafetyConfig = field(default_factory=SafetyConfig)
     duration_ns: int | None = None
     episodes: EpisodePlan = field(default_factory=EpisodePlan)
     realtime: bool = True
     dry: bool = False
+    may_speed_up: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +173,7 @@ class RunPlan:
 
 @dataclass(frozen=True, slots=True)
 class ControlPlan:
-    """What the control process is told; `action_hz` of `execution` is settled.
+    """What the control process is told; rates, strategy and age limit of `execution` are settled.
 
     Attributes:
         policy_horizon: H_policy, longest chunk that the policy may send.
@@ -188,6 +192,19 @@ class ControlPlan:
         """The settled rate of steps, Hz."""
         return self.execution.action_hz or 0.0
 
+    @property
+    def rule(self) -> RequestRule:
+        """When to ask, with what follows from the policy where nobody wished anything."""
+        return self.execution.rule.settled(self.policy_horizon, self.action_hz)
+
+    @property
+    def prospects(self) -> Prospects:
+        """What there is to say of how long plans last."""
+        ceiling_ns = self.execution.safety.max_action_age_ns
+        if ceiling_ns is None:  # a plan that nobody settled
+            ceiling_ns = age_ceiling_ns(self.rule.horizon, self.action_hz, 0)
+        return Prospects(self.rule, self.action_hz, _blends(self.execution), self.policy_horizon, ceiling_ns)
+
     def log_header(self, action: ActionSpec) -> CommandLogHeader:
         """Returns the header of the log of commands of a robot with that `action`."""
         execution = self.execution
@@ -203,7 +220,7 @@ class ControlPlan:
             action_hz=self.action_hz,
             control_hz=self.execution.control_hz,
             policy_horizon=self.policy_horizon,
-            rule=self.execution.rule,
+            rule=self.rule,
             aggregate=self.execution.aggregate,
             safety=self.execution.safety,
             rest_pose=robot.rest_pose,
@@ -211,55 +228,121 @@ class ControlPlan:
         )
 
 
-def settle(plan: RunPlan, policy: PolicySpec, cameras: Sequence[CameraSpec] = ()) -> ControlPlan:
+def settle(
+    plan: RunPlan, policy: PolicySpec, cameras: Sequence[CameraSpec] = (), round_trip_ns: int = 0
+) -> ControlPlan:
     """Returns what the control process is told, now that the policy is known.
 
     Args:
         plan: what was wished.
         policy: as the server described it.
         cameras: those whose pictures will be sent.
+        round_trip_ns: of the handshake.
 
     Raises:
-        ConfigError: the rates do not fit, the age limit is shorter than an action must get, the
-            window is longer than a chunk, or a request would be larger than a message may be.
+        ConfigError: the rates do not fit, actions would get older than any may be, an answer takes too
+            long for `sync` to be aligned, or a request would be larger than a message may be.
     """
     wishes = plan.execution
-    check_window(plan.context.guidance, policy)
     _check_pictures(plan.link.pictures, cameras, policy)
+    guidance = settle_guidance(plan.context.guidance, policy, auto=wishes.rule.strategy is None)
     action_hz = wishes.action_hz or policy.action_hz
-    if wishes.control_hz < action_hz:
+    control_hz = max(wishes.control_hz, action_hz) if wishes.may_speed_up else wishes.control_hz
+    if control_hz < action_hz:
         raise ConfigError(
-            f"control_hz: {wishes.control_hz:g} is below the rate of steps, {action_hz:g} Hz; "
+            f"control_hz: {control_hz:g} is below the rate of steps, {action_hz:g} Hz; "
             f"allowed is {action_hz:g} or more"
         )
-    rule = replace(wishes.rule, horizon=min(wishes.rule.horizon, policy.horizon))
-    oldest = oldest_action_ns(rule, action_hz, policy.warm_inference_ns, _blends(wishes))
-    limit = wishes.safety.max_action_age_ns
-    if limit is not None and limit < oldest:
-        raise ConfigError(
-            f"safety.max_action_age_s: {limit / NS_PER_S:g} cannot be kept; with {rule.horizon} actions "
-            f"a chunk at {action_hz:g} Hz and {policy.warm_inference_ns / 1e6:.0f} ms inference an action "
-            f"gets {oldest / NS_PER_S:.2f} s old; allowed is that or more"
-        )
+    strategy = wishes.rule.strategy or guidance.strategy
+    guidance = replace(guidance, strategy=strategy)
+    wishes = replace(
+        wishes, control_hz=control_hz, action_hz=action_hz, rule=replace(wishes.rule, strategy=strategy)
+    )
+    rule = wishes.rule.settled(policy.horizon, action_hz)
+    answer_ns = round_trip_ns + policy.warm_inference_ns
+    ceiling_ns = _ceiling_ns(wishes, rule, policy.warm_inference_ns, answer_ns)
+    _check_aligned(rule, action_hz, answer_ns)
     return ControlPlan(
-        context=replace(plan.context, chunk_length=rule.horizon, session_id="", spec_hash=""),
-        execution=replace(wishes, action_hz=action_hz, rule=rule),
+        context=replace(
+            plan.context, guidance=guidance, chunk_length=rule.horizon, session_id="", spec_hash=""
+        ),
+        execution=replace(wishes, safety=replace(wishes.safety, max_action_age_ns=ceiling_ns)),
         policy_horizon=policy.horizon,
         history_steps=policy.history_steps,
         log_commands=plan.output.directory is not None and plan.output.record_commands,
     )
 
 
-def check_window(guidance: Guidance, policy: PolicySpec) -> None:
-    """Refuses a guidance window that is longer than the policy's chunks.
+def settle_guidance(guidance: Guidance, policy: PolicySpec, auto: bool) -> Guidance:
+    """Returns how a leftover is to be continued, as far as the policy can.
 
-    Raises:
-        ConfigError: it is.
+    Args:
+        guidance: what was wished.
+        policy: as the server described it.
+        auto: nobody wished a strategy: it is rtc where the policy offers that, in the mode that was
+            wished if it offers that one, and async where it does not.
     """
     end = guidance.prefix_end
-    if end is not None and end > policy.horizon:
+    if end is not None:
+        guidance = replace(guidance, prefix_end=min(end, policy.horizon))
+    if not auto:
+        return guidance
+    if not policy.rtc_modes:
+        return replace(guidance, strategy=Strategy.ASYNC)
+    mode = guidance.mode if guidance.mode.value in policy.rtc_modes else RtcMode(policy.rtc_modes[0])
+    return replace(guidance, strategy=Strategy.RTC, mode=mode)
+
+
+def fitted(handshake: Handshake, offered: Sequence[PolicySpec]) -> Handshake:
+    """Returns a handshake that asks of its policy only what that one can.
+
+    Args:
+        handshake: what was wished.
+        offered: the policies that the server described; it may know more of them by name.
+    """
+    guidance = handshake.guidance
+    policy = next((each for each in offered if handshake.policy in ("", each.name)), None)
+    if policy is not None:
+        guidance = settle_guidance(guidance, policy, handshake.auto)
+    elif handshake.auto:
+        # Every policy takes this; what the requests then ask for is decided by the welcome.
+        guidance = replace(guidance, strategy=Strategy.ASYNC)
+    return replace(handshake, guidance=guidance)
+
+
+def _ceiling_ns(wishes: ExecutionPlan, rule: RequestRule, inference_ns: int, answer_ns: int) -> int:
+    """Returns the oldest that an action may ever be in this run.
+
+    Args:
+        wishes: with a rate.
+        rule: settled.
+        inference_ns: as the policy declares it.
+        answer_ns: how long an answer takes by what is known.
+
+    Raises:
+        ConfigError: actions would get older than that although all goes well.
+    """
+    hz, wished_ns = wishes.action_hz or 0.0, wishes.safety.max_action_age_ns
+    ceiling_ns = wished_ns or age_ceiling_ns(rule.horizon, hz, inference_ns)
+    oldest_ns = oldest_action_ns(rule, hz, answer_ns, _blends(wishes))
+    if oldest_ns <= ceiling_ns:
+        return ceiling_ns
+    limit = f"{ceiling_ns / NS_PER_S:g} cannot be kept"
+    if wished_ns is None:
+        limit = f"without it no action may be older than {ceiling_ns / NS_PER_S:.2f} s, which cannot be kept"
+    raise ConfigError(
+        f"safety.max_action_age_s: {limit}; with {rule.horizon} actions a chunk at {hz:g} Hz and "
+        f"{answer_ns / NS_PER_MS:.0f} ms for an answer an action gets {oldest_ns / NS_PER_S:.2f} s old; "
+        "allowed is that or more"
+    )
+
+
+def _check_aligned(rule: RequestRule, action_hz: float, answer_ns: int) -> None:
+    steps = delay_steps(action_hz, answer_ns)
+    if rule.aligned and rule.strategy is Strategy.SYNC and steps >= rule.horizon:
         raise ConfigError(
-            f"rtc.prefix_end: {end} is longer than a chunk of {policy.name}; allowed is 1 to {policy.horizon}"
+            f"sync_aligned: true cannot work: an answer takes {steps} steps at {action_hz:g} Hz, and of a "
+            f"chunk of {rule.horizon} nothing would be left; expected false, longer chunks or a faster answer"
         )
 
 
@@ -282,46 +365,39 @@ def _blends(wishes: ExecutionPlan) -> bool:
     return wishes.rule.strategy is Strategy.ASYNC and AGGREGATIONS[wishes.aggregate] is not None
 
 
-def oldest_action_ns(rule: RequestRule, action_hz: float, inference_ns: int, blends: bool = False) -> int:
-    """Returns how old the observation behind an action gets when all goes well.
+def advice(plan: ControlPlan, policy: PolicySpec, round_trip_ns: int = 0) -> list[str]:
+    """Returns what a person should know before the arm moves, a sentence each; mostly nothing.
 
-    A chunk is d steps old when it is merged, is used until the next is asked for, and for d
-    steps more until that one is merged. Where chunks are blended an action is as old as the
-    oldest of them, which is the one that reached furthest: a whole chunk, of which nothing was
-    skipped after a hold.
+    Args:
+        plan: settled.
+        policy: as the server described it.
+        round_trip_ns: of the handshake.
     """
-    d = delay_steps(action_hz, inference_ns)
-    if blends:
-        return int((d + rule.horizon) * NS_PER_S / action_hz)
-    if rule.strategy is Strategy.SYNC:
-        return int((d + (rule.kept_of_chunk() or rule.horizon)) * NS_PER_S / action_hz)
-    # Of the first chunk after a start or a hold nothing is skipped, so it lasts longest.
-    until_asked = rule.horizon - max(rule.threshold * rule.horizon, d + 1)
-    return int((2 * d + max(rule.min_execution_steps, until_asked)) * NS_PER_S / action_hz)
-
-
-def advice(plan: ControlPlan, policy: PolicySpec) -> list[str]:
-    """Returns what a person should know before the arm moves, a sentence each; mostly nothing."""
-    said = []
-    rule, hz = plan.execution.rule, plan.action_hz
+    said = _unheeded(plan, policy)
+    hz, rule, wished = plan.action_hz, plan.rule, plan.execution.rule.min_execution_steps
     if hz != policy.action_hz:
         said.append(
             f"fps is {hz:g}, the policy was made for {policy.action_hz:g}: "
             f"it will move {hz / policy.action_hz:.2f} times as fast as it learnt to"
         )
-    d, s = delay_steps(hz, policy.warm_inference_ns), rule.min_execution_steps
-    if rule.strategy is not Strategy.SYNC and d + s > rule.horizon:
+    steps = delay_steps(hz, round_trip_ns + policy.warm_inference_ns)
+    latest = rule.horizon if steps >= rule.horizon else rule.horizon - (steps + 1)
+    if rule.strategy is not Strategy.SYNC and wished is not None and wished > latest:
         said.append(
-            f"an inference takes {d} steps at {hz:g} Hz and {s} more are executed before the next is "
-            f"asked for, but a chunk has {rule.horizon}: the arm will run dry; ask for longer chunks, "
-            "fewer steps per second, or a faster policy"
+            f"min_execution_steps: {wished} cannot be kept: of {rule.horizon} actions a chunk the next is "
+            f"asked for after {latest} at the latest, since an answer takes {steps} steps"
         )
+    prospect = plan.prospects.of(steps)
+    return [*said, prospect] if prospect else said
+
+
+def _unheeded(plan: ControlPlan, policy: PolicySpec) -> list[str]:
+    """Returns a sentence for each wish that the policy's chunks are too short for."""
+    longest, wished = policy.horizon, plan.execution.rule.horizon
+    said = []
+    if wished is not None and wished > longest:
+        said.append(f"actions_per_chunk: {wished} are more than {policy.name} makes; {longest} are used")
     return said
-
-
-def delay_steps(action_hz: float, inference_ns: int) -> int:
-    """Returns the declared inference time in steps, rounded up, at least 1."""
-    return max(1, -int(-inference_ns * action_hz // NS_PER_S))
 
 
 def to_json(record: Any) -> bytes:

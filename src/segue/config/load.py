@@ -17,7 +17,7 @@ from typing import Any, Generic, Protocol, Self, TypeVar
 from segue.config import lerobot
 from segue.config.flags import pairs
 from segue.config.refusal import Refused, nearest, shown
-from segue.config.run import RunConfig, idle_flags
+from segue.config.run import RunConfig, check_flags, idle_flags
 from segue.config.schema import Leaf, leaves, rooms
 from segue.config.serve import ServeConfig
 from segue.errors import ConfigError, UsageError
@@ -74,6 +74,10 @@ def load_run(argv: Sequence[str]) -> Loaded[RunConfig]:
         UsageError: a flag is wrong.
     """
     loaded = load(RunConfig, argv, lerobot.RUN)
+    try:
+        check_flags(loaded.config, loaded.flags)
+    except Refused as refused:
+        raise _error(refused, set(loaded.flags), None, lerobot.RUN) from None
     return replace(loaded, notes=loaded.notes + idle_flags(loaded.config, loaded.flags))
 
 

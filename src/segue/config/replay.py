@@ -29,8 +29,12 @@ class ReplayConfig:
     ]
     speed: Annotated[Pace, Help("share of the recorded pace: 0.5 takes twice the time, 1 as long")] = 0.5
     control_hz: Annotated[
-        Hz, Help("commands per second to the robot; at least the recording's steps per second times speed")
-    ] = 100.0
+        Hz | None,
+        Help(
+            "commands per second to the robot; at least the recording's steps per second times speed; "
+            "null means 100, or that if more"
+        ),
+    ] = None
     realtime: Annotated[bool, Help("asks for real-time scheduling of the control process")] = True
     dry_run: Annotated[bool, Help("goes through the recording and records it anew, but moves nothing")] = (
         False

@@ -42,9 +42,10 @@ from segue.config.security import AuthConfig, ClientTlsConfig, check_pair
 _ADDRESS = "host:port such as gpu-box:8080 or [fe80::1%eth0]:8080, the port 1 to 65535"
 # A question and its answers take 1.3 ms of wire and up to 2 ms of adapter, and 65 % of a tick is theirs.
 MAX_SERIAL_HZ = 200.0
+CONTROL_HZ = 100.0
 
 OnLinkLossName = Literal["play_out", "stop_now"]
-StrategyName = Literal["rtc", "async", "sync"]
+StrategyName = Literal["auto", "rtc", "async", "sync"]
 AggregateName = Literal["weighted_average", "latest_only", "average", "conservative", "temporal_ensemble"]
 
 
@@ -108,24 +109,57 @@ class ExecutionConfig:
     """How chunks are asked for and executed."""
 
     strategy: Annotated[
-        StrategyName, Help("rtc continues the plan, async replaces or blends it, sync waits")
-    ] = "rtc"
-    actions_per_chunk: Annotated[Steps, Help("actions used of each chunk (H)")] = 50
-    chunk_size_threshold: Annotated[Share, Help("asks when at most this share of a chunk is left")] = 0.5
-    min_execution_steps: Annotated[Steps, Help("steps between a merge and the next request, at least")] = 10
+        StrategyName,
+        Help(
+            "rtc continues the plan, async replaces or blends it, sync waits; "
+            "auto is rtc where the policy offers it, else async"
+        ),
+    ] = "auto"
+    actions_per_chunk: Annotated[
+        Steps | None,
+        Help("actions used of each chunk (H); null means 50, or all where the policy makes fewer"),
+    ] = None
+    chunk_size_threshold: Annotated[
+        Share | None,
+        Help("asks when at most this share of a chunk is left (g); null means 1 for rtc, 0.5 for async"),
+    ] = None
+    min_execution_steps: Annotated[
+        Steps | None,
+        Help(
+            "steps between two requests, at least, while the plan lasts (s); null means a fifth of a "
+            "second for rtc, 10 for async"
+        ),
+    ] = None
+    sync_aligned: Annotated[
+        bool, Help("sync begins a chunk where the time has come to, and skips the actions before")
+    ] = False
     aggregate_fn_name: Annotated[AggregateName, Help("how async joins a chunk with what was planned")] = (
         "weighted_average"
     )
     fps: Annotated[Hz | None, Help("steps per second; null takes the policy's own rate")] = None
-    control_hz: Annotated[Hz, Help("commands per second to the robot, not below the steps' rate")] = 100.0
+    control_hz: Annotated[
+        Hz | None,
+        Help("commands per second to the robot, not below the steps' rate; null means 100, or that if more"),
+    ] = None
     realtime: Annotated[bool, Help("asks for real-time scheduling of the control process")] = True
+
+    @property
+    def commands_hz(self) -> float:
+        """Commands per second as far as is known before the policy is."""
+        return max(CONTROL_HZ, self.fps or 0.0) if self.control_hz is None else self.control_hz
 
 
 @dataclass(frozen=True, kw_only=True)
 class SafetyConfig:
     """What happens when something fails."""
 
-    max_action_age_s: Annotated[Limit | None, Help("age of an action; null means H/fps + 2 forecasts")] = None
+    max_action_age_s: Annotated[
+        Limit | None,
+        Help(
+            "the oldest that an action may be, whatever is forecast; null means H/fps and 3 s more, "
+            "or 3 inferences as declared, at most 10 s"
+        ),
+    ] = None
     on_link_loss: Annotated[OnLinkLossName, Help("go on for play_out_s, or hold at once")] = "play_out"
     play_out_s: Annotated[Seconds, Help("how much of the plan is still executed")] = 1.0
     hold_grace_s: Annotated[Seconds, Help("time held before the arm parks")] = 10.0
@@ -186,28 +220,28 @@ def _strategy_folded(
 ) -> ExecutionConfig:
     if theirs.enabled is None:
         return ours
-    if "strategy" in given and theirs.enabled != (ours.strategy == "rtc"):
+    chosen = "strategy" in given and ours.strategy != "auto"
+    if chosen and theirs.enabled != (ours.strategy == "rtc"):
         says = f"contradicts --strategy={ours.strategy}; give one of them"
         raise Refused("inference.rtc.enabled", says, str(theirs.enabled).lower())
     if theirs.enabled:
         return replace(ours, strategy="rtc")
-    return ours if "strategy" in given else replace(ours, strategy="async")
+    return ours if chosen else replace(ours, strategy="async")
 
 
 def _check(config: RunConfig) -> None:
     execution, camera, cameras = config.execution, config.output.record_camera, config.robot.camera_names()
-    steps, most = execution.min_execution_steps, execution.actions_per_chunk
-    if steps > most:
-        raise Refused("min_execution_steps", f"expected at most actions_per_chunk={most}", str(steps))
-    if execution.fps is not None and execution.fps > execution.control_hz:
-        raise Refused("fps", f"expected at most control_hz={execution.control_hz:g}", f"{execution.fps:g}")
+    fps, control_hz = execution.fps, execution.control_hz
+    if fps is not None and control_hz is not None and fps > control_hz:
+        raise Refused("fps", f"expected at most control_hz={control_hz:g}", f"{fps:g}")
     if camera is not None and camera not in cameras:
         allowed = f"one of {', '.join(cameras)}" if cameras else "null, there are no cameras"
         raise Refused("record_camera", f"expected {allowed}", shown(camera))
     serial = isinstance(config.robot, So101FollowerConfig)
-    if serial and execution.control_hz > MAX_SERIAL_HZ:
-        says = f"a serial bus answers at most {MAX_SERIAL_HZ:g} times a second; expected at most that"
-        raise Refused("control_hz", says, f"{execution.control_hz:g}")
+    for key, hz in (("control_hz", control_hz), ("fps", fps)):
+        if serial and hz is not None and hz > MAX_SERIAL_HZ:
+            says = f"a serial bus answers at most {MAX_SERIAL_HZ:g} times a second; expected at most that"
+            raise Refused(key, says, f"{hz:g}")
     check_pair(config.tls.cert_file, config.tls.key_file)
     _check_robot(config.robot, config.job)
 
@@ -240,6 +274,34 @@ def _check_staying(robot: RobotConfig) -> None:
         raise Refused("return_to_initial_position", says, "false")
 
 
+def check_flags(config: RunConfig, flags: Collection[str]) -> None:
+    """Refuses flags that contradict each other.
+
+    What a file says beside a flag, or nobody said, contradicts nothing: it is warned about when the
+    policy is known, and the run goes on with what is possible.
+
+    Args:
+        config: resolved.
+        flags: keys that were given as flags; those of a file may be defaults that were written down.
+
+    Raises:
+        Refused: two of them do.
+    """
+    steps, most = config.execution.min_execution_steps, config.execution.actions_per_chunk
+    both = {"min_execution_steps", "actions_per_chunk"} <= set(flags)
+    if both and steps is not None and most is not None and steps > most:
+        raise Refused("min_execution_steps", f"expected at most actions_per_chunk={most}", str(steps))
+
+
+# Which of LeRobot's and our own flags mean something to which strategy alone.
+_USED_BY = (
+    (("rtc.", "inference.rtc."), ("rtc",)),
+    (("aggregate_fn_name",), ("async",)),
+    (("sync_aligned",), ("sync",)),
+    (("chunk_size_threshold", "min_execution_steps"), ("rtc", "async")),
+)
+
+
 def idle_flags(config: RunConfig, flags: Collection[str]) -> tuple[str, ...]:
     """Returns a note for each of `flags` that the configured strategy does not use.
 
@@ -247,12 +309,11 @@ def idle_flags(config: RunConfig, flags: Collection[str]) -> tuple[str, ...]:
         config: resolved.
         flags: keys that were given as flags; those of a file may be defaults that were written down.
     """
-    strategy = config.execution.strategy
-    idle = []
-    if strategy != "rtc":
-        idle += [
-            f for f in flags if f.startswith(("rtc.", "inference.rtc.")) and f != "inference.rtc.enabled"
-        ]
-    if strategy != "async":
-        idle += [f for f in flags if f == "aggregate_fn_name"]
-    return tuple(f"--{flag} changes nothing: --strategy={strategy} does not use it" for flag in sorted(idle))
+    strategy, notes = config.execution.strategy, []
+    for flag in sorted(set(flags) - {"inference.rtc.enabled"}):
+        users = next((who for names, who in _USED_BY if flag.startswith(names)), ("auto", strategy))
+        if strategy == "auto" and len(users) == 1:
+            notes.append(f"--{flag} means something to --strategy={users[0]} alone, and --strategy is auto")
+        elif strategy not in ("auto", *users):
+            notes.append(f"--{flag} changes nothing: --strategy={strategy} does not use it")
+    return tuple(notes)

@@ -3,11 +3,14 @@
 A forecast, used to tell the policy what to treat as fixed and to set
 deadlines; never to decide how much of a chunk is skipped. It is the largest of
 the last ten round trips, so a spike is remembered for ten chunks and no longer.
-Cold starts (first inference, compilation, reconnect) are left out.
+Cold starts (first inference, compilation, reconnect) are left out. One that was
+so slow that its answer could not be used may have been no cold start at all: it
+is believed until the next answer shows which.
 """
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from fractions import Fraction
 
@@ -26,6 +29,7 @@ class DelayForecast:
         self._action_hz = Fraction(action_hz)
         self._step_ns = 1_000_000_000 / self._action_hz
         self._declared_steps = 1
+        self._suspected_steps = 0
         self._samples: deque[int] = deque(maxlen=WINDOW)
 
     def __repr__(self) -> str:
@@ -34,7 +38,8 @@ class DelayForecast:
     @property
     def steps(self) -> int:
         """The forecast in steps, >= 1."""
-        return max(self._samples) if self._samples else self._declared_steps
+        known = max(self._samples) if self._samples else self._declared_steps
+        return max(known, self._suspected_steps)
 
     @property
     def time_ns(self) -> int:
@@ -47,16 +52,31 @@ class DelayForecast:
         self._declared_steps = max(1, _ceil(exact))
 
     def observe(self, round_trip_ns: int) -> int:
-        """Adds a round trip and returns it in steps.
-
-        It runs from the requesting tick to the tick that took the chunk, and is counted in
-        ticks, to the nearest, because both ends lie on ticks: a wake-up that is late by
-        microseconds must not make a step of it.
-        """
-        ticks = round(Fraction(round_trip_ns, 1_000_000_000) * self._control_hz)
-        steps = max(1, _ceil(ticks * self._steps_per_tick))
+        """Adds a round trip, from the requesting tick to the one that took the chunk; returns it in steps."""
+        self._suspected_steps = 0
+        steps = self.steps_of(round_trip_ns)
         self._samples.append(steps)
         return steps
+
+    def suspect(self, round_trip_ns: int) -> None:
+        """Notes a round trip that may have been a cold start, to be believed until the next answer."""
+        self._suspected_steps = self.steps_of(round_trip_ns)
+
+    def steps_of(self, round_trip_ns: int) -> int:
+        """Returns a round trip in steps, rounded up, at least 1.
+
+        It is counted in ticks, to the nearest, because both ends lie on ticks: a wake-up that is
+        late by microseconds must not make a step of it.
+        """
+        return max(1, _ceil(self._ticks(round_trip_ns) * self._steps_per_tick))
+
+    def begun_in(self, round_trip_ns: int) -> int:
+        """Returns how many steps would have begun in that time, the first of them on its first tick."""
+        ticks = self._ticks(round_trip_ns)
+        return 0 if ticks < 1 else 1 + math.floor((ticks - 1) * self._steps_per_tick)
+
+    def _ticks(self, duration_ns: int) -> int:
+        return round(Fraction(duration_ns, 1_000_000_000) * self._control_hz)
 
 
 def _ceil(value: Fraction) -> int:

@@ -35,7 +35,8 @@ from segue.core.interpolate import StepGrid
 from segue.core.limits import finite
 from segue.core.merge import Plan
 from segue.core.motion import Motion
-from segue.core.queue import ActionQueue, PlannedAction
+from segue.core.pace import Pace
+from segue.core.queue import ActionQueue, Merged, PlannedAction
 from segue.core.schedule import DropReason, Outstanding, RequestScheduler
 from segue.core.specs import Kind
 from segue.core.state import Mail, Session
@@ -65,7 +66,7 @@ class ChunkExecutor:
         self.config = config
         self.queue = ActionQueue(config.action.mask(Kind.DISCRETE))
         self.scheduler = RequestScheduler(config.rule)
-        self.forecast = DelayForecast(config.action_hz, config.control_hz)
+        self.pace = Pace(config)
         self.watchdog = Watchdog(config.safety)
         grid = StepGrid.of(config.action_hz, config.control_hz)
         self.motion = Motion(config.action, grid, config.control_hz, pose)
@@ -98,10 +99,18 @@ class ChunkExecutor:
         return self.watchdog.level is SafetyLevel.PARK and self.motion.arrived(self._session.tick)
 
     @property
+    def forecast(self) -> DelayForecast:
+        """The delay that is expected of the next request."""
+        return self.pace.forecast
+
+    @property
     def age_limit_ns(self) -> int:
         """The oldest an action may be when it begins."""
-        config = self.config
-        return config.safety.action_age_limit_ns(config.rule.horizon, config.action_hz, self.forecast.time_ns)
+        return self.pace.age_limit_ns
+
+    def words(self) -> str:
+        """Returns what is wrong, in words; empty when nothing is or nobody said more."""
+        return self.troubles.words() or self.pace.hopeless()
 
     # --- what the outside reports -------------------------------------------------------------
 
@@ -111,9 +120,8 @@ class ChunkExecutor:
         if session.policy_hash is not None and handshake.policy_hash != session.policy_hash:
             self.troubles.other_policy = _instead(handshake.policy_hash, session.policy_hash)
         session.policy_hash = session.policy_hash or handshake.policy_hash
-        session.ready, session.after_handshake = True, True
-        session.warm_inference_ns = handshake.warm_inference_ns
-        self.forecast.declare(handshake.round_trip_ns, handshake.warm_inference_ns)
+        session.ready = True
+        self.pace.opened(handshake)
         if self.troubles.paused:  # nothing is asked, so no chunk can come to say that the link is well again
             self.troubles.link.well()
 
@@ -236,48 +244,68 @@ class ChunkExecutor:
         inbox, self._mail.inbox = self._mail.inbox, []
         for chunk in inbox:
             asked = self.scheduler.match(chunk.request_number, chunk.epoch)
-            reason = asked if isinstance(asked, DropReason) else self._take(now_ns, chunk, asked)
-            if reason is not None:
-                self._mail.events.append(ChunkDropped(chunk.request_number, chunk.epoch, reason))
+            if isinstance(asked, DropReason):
+                self._mail.events.append(ChunkDropped(chunk.request_number, chunk.epoch, asked))
+            else:
+                self._take(now_ns, chunk, asked)
 
-    def _take(self, now_ns: int, chunk: ActionChunk, asked: Outstanding) -> DropReason | None:
-        """Merges the awaited chunk, or returns why not."""
+    def _take(self, now_ns: int, chunk: ActionChunk, asked: Outstanding) -> None:
+        """Merges the awaited chunk, or says why not."""
         session = self._session
         reason = self._fault_of(now_ns, chunk, asked)
         if reason is not None:
-            self._refuse(now_ns, asked, reason)
-            return reason
-        cold = chunk.cold or asked.after_handshake
-        delay_steps = None if cold else self._learn(now_ns - asked.requested_ns)
+            self._refuse(now_ns, chunk, asked, reason)
+            return
+        round_trip = now_ns - asked.requested_ns
+        delay_steps = self.pace.taken(round_trip, chunk.cold or asked.after_handshake)
         self.troubles.bad_chunks = 0
         if session.ready:  # an answer that came just before the link broke says nothing of it now
             self.troubles.link.well()
-        session.after_handshake = False
-        used = chunk.robot_actions[: self.config.rule.horizon]
-        low, high = self.config.action.array("low"), self.config.action.array("high")
+        session.answered_step = asked.start_step
+        merged = self._merge(chunk, asked, round_trip)
+        if merged is None:
+            fact = ChunkDropped(asked.number, asked.epoch, DropReason.ALL_PAST, round_trip, delay_steps)
+            self._mail.events.append(fact)
+        else:
+            session.fresh_chunk = True
+            taken = (chunk, merged, asked.forecast_steps, delay_steps, round_trip, len(self.queue))
+            self._mail.events.append(ChunkTaken(*taken))
+        self._learnt(delay_steps, now_ns)
+
+    def _merge(self, chunk: ActionChunk, asked: Outstanding, round_trip_ns: int) -> Merged | None:
+        """Joins a chunk that is good to the plan; None when all of it is past."""
+        rule, spec = self.config.rule, self.config.action
         if self.watchdog.level >= SafetyLevel.HOLD:
             self.queue.clear()  # nothing planned at rest is gone on with, nor blended into what is
+        used = chunk.robot_actions[: rule.horizon]
+        low, high = spec.array("low"), spec.array("high")
         plan = Plan.of_chunk(used, chunk.model_actions, asked.captured_ns, low, high)
-        merged = self.queue.merge(plan, asked.start_step, self.config.blend, self.config.rule.kept_of_chunk())
-        if merged is None:
-            return DropReason.ALL_PAST
-        session.fresh_chunk, session.begun_since_merge = True, 0
-        round_trip = now_ns - asked.requested_ns
-        fact = ChunkTaken(chunk, merged, asked.forecast_steps, delay_steps, round_trip, len(self.queue))
-        self._mail.events.append(fact)
-        return None
+        passed = self.forecast.begun_in(round_trip_ns)
+        # A jump that leaves nothing to execute is none: the chunk is played from its first action on.
+        if rule.strategy is Strategy.SYNC and rule.aligned and passed < len(plan):
+            self.queue.skip_to(asked.start_step + passed)
+        return self.queue.merge(plan, asked.start_step, self.config.blend)
 
-    def _learn(self, round_trip_ns: int) -> int:
-        """Tells the forecast, and returns the round trip in steps."""
+    def _learnt(self, delay_steps: int | None, now_ns: int) -> None:
+        """Notes that the forecast heard of a delay, and says so where the plan's prospects change."""
+        if delay_steps is None:
+            return
         self.troubles.link.overdue = 0
-        return self.forecast.observe(round_trip_ns)
+        changed = self.pace.changed(delay_steps, now_ns)
+        if changed is not None:
+            self._mail.events.append(changed)
 
-    def _refuse(self, now_ns: int, asked: Outstanding, reason: DropReason) -> None:
-        """Notes what an awaited but useless answer says: of the policy, or that there was none in time."""
+    def _refuse(self, now_ns: int, chunk: ActionChunk, asked: Outstanding, reason: DropReason) -> None:
+        """Notes what an awaited but useless answer says: of the policy, of the delay, or nothing in time."""
+        round_trip, delay_steps = now_ns - asked.requested_ns, None
+        if reason is DropReason.TOO_OLD and self._unfit(chunk, asked) is None:
+            delay_steps = self.pace.refused(round_trip, chunk.cold, asked.after_handshake)
         if reason in BAD_CHUNK:
             self.troubles.bad_chunks += 1
         elif reason is not DropReason.OTHER_POLICY:
             self._miss(now_ns, asked.number, reason.value)
+        self._mail.events.append(ChunkDropped(asked.number, asked.epoch, reason, round_trip, delay_steps))
+        self._learnt(delay_steps, now_ns)
 
     def _fault_of(self, now_ns: int, chunk: ActionChunk, asked: Outstanding) -> DropReason | None:
         if chunk.policy_hash != self._session.policy_hash:
@@ -285,6 +313,9 @@ class ChunkExecutor:
             return DropReason.OTHER_POLICY
         if now_ns - asked.captured_ns > self.age_limit_ns:
             return DropReason.TOO_OLD
+        return self._unfit(chunk, asked)
+
+    def _unfit(self, chunk: ActionChunk, asked: Outstanding) -> DropReason | None:
         return fault_of(chunk, asked, self.config.action, self.config.policy_horizon)
 
     def _expire(self, now_ns: int) -> None:
@@ -351,14 +382,15 @@ class ChunkExecutor:
         lost = self.troubles.link.lost_since_ns
         age = facts.next_age_ns if facts.next_age_ns is not None else facts.asked_age_ns
         detect = now_ns - lost if lost is not None else 0
-        self._mail.events.append(LevelChanged(change, self.troubles.words(), facts.left, age, detect))
+        why = self.pace.too_old() if change.cause is Cause.TOO_OLD else ""
+        self._mail.events.append(LevelChanged(change, why or self.words(), facts.left, age, detect))
 
     def _ask(self, now_ns: int, observation: Observation) -> ChunkRequest | None:
         """Returns a request if it is time for one (TIMELINE rules 5 to 7)."""
         seen = replace(observation, step=self.step)
         history = self._mail.history.before(seen)
         self._mail.history.add(seen)
-        begun, forecast = self._session.begun_since_merge, self.forecast.steps
+        begun, forecast = self.step - self._session.answered_step, self.forecast.steps
         # While held nothing is begun, so a plan that was not enough to go on never becomes less.
         held = self.watchdog.level >= SafetyLevel.HOLD
         left = 0 if held else len(self.queue)
@@ -375,10 +407,10 @@ class ChunkExecutor:
             leftover=leftover,
             delay_steps=min(max(1, forecast), len(leftover)) if leftover else 0,
             requested_ns=now_ns,
-            deadline_ns=now_ns + self._deadline_ns(),
+            deadline_ns=now_ns + self.pace.deadline_ns(self.troubles.link.overdue),
             slack_ns=int(left * NS_PER_S / self.config.action_hz),
         )
-        self.scheduler.issue(Outstanding.of(request, forecast, self._session.after_handshake))
+        self.scheduler.issue(Outstanding.of(request, forecast, self.pace.after_handshake))
         return request
 
     def _may_ask(self) -> bool:
@@ -387,20 +419,11 @@ class ChunkExecutor:
         well = troubles.camera is None and troubles.other_policy is None and troubles.rest is None
         return free and well and self.watchdog.level is not SafetyLevel.FAULT
 
-    def _deadline_ns(self) -> int:
-        safety = self.config.safety
-        if self._session.after_handshake:
-            return safety.first_deadline_ns(self._session.warm_inference_ns)
-        return safety.request_deadline_ns(
-            self.forecast.time_ns, self.age_limit_ns, self.troubles.link.overdue
-        )
-
     def _begin(self) -> PlannedAction | None:
         if self.watchdog.level >= SafetyLevel.HOLD or not len(self.queue):
             self.motion.pause(self._session.tick, self.config.safety.hold_ramp_ns / NS_PER_S)
             return None
         action = self.queue.begin()
-        self._session.begun_since_merge += 1
         self.motion.begin(action.target, self._session.tick)
         return action
 

@@ -12,6 +12,7 @@ from enum import StrEnum
 from types import MappingProxyType
 
 from segue.core.merge import AGGREGATIONS, Blend
+from segue.core.outlook import OutlookChanged
 from segue.core.queue import Merged, PlannedAction
 from segue.core.schedule import DropReason, RequestRule
 from segue.core.specs import ActionSpec
@@ -120,11 +121,18 @@ class ChunkTaken:
 
 @dataclass(frozen=True, slots=True)
 class ChunkDropped:
-    """The fact that a reply was not merged."""
+    """The fact that a reply was not merged.
+
+    Attributes:
+        round_trip_ns: requesting tick to this tick; None where it was not the awaited one.
+        delay_steps: what the forecast learnt from it; None when nothing.
+    """
 
     number: int
     epoch: int
     reason: DropReason
+    round_trip_ns: int | None = None
+    delay_steps: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +154,7 @@ class LevelChanged:
     detect_ns: int
 
 
-Event = ChunkTaken | ChunkDropped | RequestMissed | LevelChanged
+Event = ChunkTaken | ChunkDropped | RequestMissed | LevelChanged | OutlookChanged
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,10 @@
 
 `step` is the index of the next action not yet begun, and the only truth about
 time (TIMELINE rules 1 to 4): it moves when an action is begun and stands still
-otherwise. A chunk says for which step its first action is meant; how many of
-its actions are skipped is the subtraction `step - start_step` and nothing
-else. The queue knows no clock and no reason: it is told.
+otherwise; it is also told to go on, where `sync` keeps in step with time. A
+chunk says for which step its first action is meant; how many of its actions are
+skipped is the subtraction `step - start_step` and nothing else. The queue knows
+no clock and no reason: it is told.
 """
 
 from __future__ import annotations
@@ -75,16 +76,17 @@ class ActionQueue:
         """Returns the stamp of the observation behind the next action; None without one."""
         return int(self._plan.captured_ns[0]) if len(self._plan) else None
 
-    def merge(
-        self, chunk: Plan, start_step: int, blend: Blend | None, keep: int | None = None
-    ) -> Merged | None:
+    def skip_to(self, step: int) -> None:
+        """Goes on to `step` without beginning what lies before it; nothing may be planned."""
+        self.step = step
+
+    def merge(self, chunk: Plan, start_step: int, blend: Blend | None) -> Merged | None:
         """Joins a chunk to the plan.
 
         Args:
             chunk: all its actions, index 0 meant for `start_step`.
             start_step: step of the request, <= `step`.
             blend: how overlapping steps are joined; None replaces.
-            keep: use at most that many of the actions that are not skipped.
 
         Returns:
             What happened, or None when every action of the chunk lies in the past.
@@ -92,13 +94,12 @@ class ActionQueue:
         skip = self.step - start_step
         if skip < 0 or skip >= len(chunk):
             return None
-        new = chunk[skip : skip + keep if keep is not None else None]
+        new = chunk[skip:]
         replaced = min(len(self._plan), len(new))
         self._plan = merge(self._plan, new, blend, self._discrete)
-        unused = len(chunk) - skip - len(new)
         self.counts.merged += len(chunk)
         self.counts.skipped += skip
-        self.counts.replaced += replaced + unused
+        self.counts.replaced += replaced
         return Merged(skip, len(new), replaced)
 
     def begin(self) -> PlannedAction:

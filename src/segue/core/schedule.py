@@ -8,58 +8,96 @@ duplicate, or from before a reset, and is named so. Numbers never repeat.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 
 from segue.core.types import ChunkRequest, Strategy
 
+# LeRobot's own figure, where nobody says another.
+DEFAULT_HORIZON = 50
+# `rtc` asks about so many times a second at most: more would hardly be newer, and load the server.
+RTC_REQUESTS_PER_S = 5
+ASYNC_MIN_STEPS = 10
+
 
 @dataclass(frozen=True, slots=True)
-class RequestRule:
-    """When to ask.
+class RuleWishes:
+    """What somebody wishes of the rule by which chunks are asked for; None leaves it open.
+
+    Attributes:
+        strategy: None takes `rtc` where the policy offers it.
+        horizon: actions used per chunk, >= 1.
+        threshold: share of a chunk, 0..1.
+        min_execution_steps: >= 1.
+        aligned: `sync` goes on where the time has come to.
+    """
+
+    strategy: Strategy | None = None
+    horizon: int | None = None
+    threshold: float | None = None
+    min_execution_steps: int | None = None
+    aligned: bool = False
+
+    def settled(self, policy_horizon: int, action_hz: float) -> RequestRule:
+        """Returns the rule that comes of it, with defaults for what is open.
+
+        Args:
+            policy_horizon: H_policy; nothing of a chunk beyond it can be used.
+            action_hz: steps per second.
+
+        Source: TIMELINE rule 6.
+        """
+        strategy = self.strategy or Strategy.RTC
+        horizon = min(self.horizon or DEFAULT_HORIZON, policy_horizon)
+        threshold, steps = self.threshold, self.min_execution_steps
+        if threshold is None:
+            threshold = 1.0 if strategy is Strategy.RTC else 0.5
+        if steps is None:
+            often = math.ceil(action_hz / RTC_REQUESTS_PER_S) if strategy is Strategy.RTC else ASYNC_MIN_STEPS
+            steps = max(1, min(often, horizon // 2))
+        return RequestRule(strategy, horizon, threshold, min(steps, horizon), self.aligned)
+
+
+@dataclass(frozen=True, slots=True)
+class RequestRule(RuleWishes):
+    """When to ask: wishes of which none is open any more.
 
     Attributes:
         strategy: sync asks only when nothing is planned; the others while executing.
         horizon: H, actions used per chunk, >= 1.
         threshold: g, asks when at most this share of H is left, 0..1.
-        min_execution_steps: s, steps begun between a merge and the next request, >= 1.
+        min_execution_steps: s, steps begun since the last answered request was made, >= 1.
+        aligned: `sync` goes on where the time has come to, and skips what lies before.
     """
 
     strategy: Strategy = Strategy.RTC
-    horizon: int = 50
+    horizon: int = DEFAULT_HORIZON
     threshold: float = 0.5
     min_execution_steps: int = 10
 
-    def wants(self, left: int, begun_since_merge: int, forecast_steps: int) -> bool:
+    def wants(self, left: int, begun: int, forecast_steps: int) -> bool:
         """Returns whether it is time to ask, nothing being outstanding.
 
         Args:
             left: actions planned, the next one included.
-            begun_since_merge: actions begun since the last merge.
+            begun: actions begun since the `start_step` of the last request that was answered.
             forecast_steps: the delay forecast.
 
-        Source: TIMELINE rule 6. An empty plan always asks: a chunk shorter than
-        `min_execution_steps` would otherwise wait for steps that never come.
+        Source: TIMELINE rule 6. `s` yields where the plan would end before the answer comes. An
+        answer that takes a whole chunk's time or more finds everything past that was planned when
+        it was asked for: asking before the plan is empty would waste every second one.
         """
         if left == 0:
             return True
-        if self.strategy is Strategy.SYNC:
+        if self.strategy is Strategy.SYNC or forecast_steps >= self.horizon:
             return False
-        near = left <= max(self._low_water, forecast_steps + 1)
-        return near and begun_since_merge >= self.min_execution_steps
-
-    def kept_of_chunk(self) -> int | None:
-        """Returns how much of a chunk `sync` executes before it stops and asks; None means all.
-
-        Where the others would ask, sync stops: the same trigger for every strategy. The rest
-        of its chunk would be replaced unseen, so it is not planned at all.
-        """
-        if self.strategy is not Strategy.SYNC:
-            return None
-        return max(1, self.min_execution_steps, self.horizon - self._low_water)
+        if left <= forecast_steps + 1:
+            return True
+        return left <= self.low_water and begun >= self.min_execution_steps
 
     @property
-    def _low_water(self) -> int:
+    def low_water(self) -> int:
         """Whole actions in g * H; 0.57 * 100 is 57 although floats make it a hair less."""
         return int(round(self.threshold * self.horizon, 9))
 

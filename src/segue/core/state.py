@@ -23,9 +23,8 @@ class Session:
         epoch: the present one.
         ready: a session is open: requests may be sent.
         policy_hash: of the policy that the run began with.
-        after_handshake: the next reply may be a cold one.
         fresh_chunk: a chunk of the present epoch has been merged.
-        begun_since_merge: steps begun since the last merge.
+        answered_step: the `start_step` of the last request that was answered.
         ending: why the run is to end, once the arm is at rest.
         tick: number of the present tick.
         applied: the target that the driver really applied last, shape (A,).
@@ -34,10 +33,8 @@ class Session:
     epoch: int = 1
     ready: bool = False
     policy_hash: str | None = None
-    warm_inference_ns: int = 0
-    after_handshake: bool = True
     fresh_chunk: bool = False
-    begun_since_merge: int = 0
+    answered_step: int = 0
     ending: ExitReason | None = None
     tick: int = -1
     applied: FloatArray | None = None

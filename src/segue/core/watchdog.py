@@ -20,6 +20,9 @@ NS_PER_S = 1_000_000_000
 CAMERA_FLAP_NS = NS_PER_S
 BAD_CHUNKS_LIMIT = 3
 MISSES_UNTIL_LOST = 2
+# When the link was lost three times without an answer, it is listened for one that cannot be used.
+LISTEN_AFTER = 3 * MISSES_UNTIL_LOST
+LISTEN_NS = 10 * NS_PER_S
 
 
 class SafetyLevel(IntEnum):
@@ -69,7 +72,8 @@ class SafetyConfig:
     """The numbers of FAULTS.md; all are configuration.
 
     Attributes:
-        max_action_age_ns: stricter limit than H / action_hz + 2 x forecast; None for that.
+        max_action_age_ns: the most that H / action_hz + 2 x forecast may come to; None pins it when
+            the run begins (`feasibility.age_ceiling_ns`).
         play_out_ns: how much of the plan is played after the link was lost, at most.
         hold_ramp_ns, resume_ramp_ns: ramps into a hold and out of it.
         park_ns: longest duration of the move to the rest pose.
@@ -91,22 +95,40 @@ class SafetyConfig:
         natural = int(horizon * NS_PER_S / action_hz) + 2 * forecast_ns
         return natural if self.max_action_age_ns is None else min(natural, self.max_action_age_ns)
 
-    def request_deadline_ns(self, forecast_ns: int, age_limit_ns: int, overdue: int = 0) -> int:
+    def request_deadline_ns(
+        self, forecast_ns: int, age_limit_ns: int, overdue: int = 0, ceiling_ns: int | None = None
+    ) -> int:
         """Returns how long to wait for a reply: 2 x forecast between 500 ms and the age limit.
 
         Args:
             forecast_ns: the delay forecast.
-            age_limit_ns: an answer that comes later could not be used.
-            overdue: deadlines that passed since the forecast last learnt anything. As many as lose
-                the link double the wait: a server that became slower than its deadline would
-                otherwise miss every one, and the forecast would never hear of it.
+            age_limit_ns: an answer that comes later could not be used, as far as is known.
+            overdue: deadlines that passed since the forecast last learnt anything.
+            ceiling_ns: an answer that comes later could not be used whatever is learnt; None for the limit.
+        """
+        wait_ns = min(max(2 * forecast_ns, self.min_deadline_ns), age_limit_ns)
+        return self._patient_ns(wait_ns, overdue, age_limit_ns if ceiling_ns is None else ceiling_ns)
+
+    def first_deadline_ns(self, expected_ns: int, ceiling_ns: int, overdue: int = 0) -> int:
+        """Returns how long to wait for the first reply after a handshake, which may be a cold one.
+
+        Args:
+            expected_ns: the handshake's round trip and the warm inference that the policy declares.
+            ceiling_ns: an answer that comes later could not be used whatever is learnt.
+            overdue: deadlines that passed since the forecast last learnt anything.
+        """
+        return self._patient_ns(max(2 * NS_PER_S, 3 * expected_ns), overdue, ceiling_ns)
+
+    def _patient_ns(self, wait_ns: int, overdue: int, ceiling_ns: int) -> int:
+        """Returns `wait_ns`, doubled for each so many deadlines that passed as lose the link.
+
+        A server that became slower than its deadline would otherwise miss every one, and the
+        forecast would never hear of it. Where an answer that is still of use does not come either,
+        the wait goes on beyond: such an answer moves nothing, but it tells how long answers take.
         """
         patience = 1 << min(overdue // MISSES_UNTIL_LOST, 16)
-        return min(max(2 * forecast_ns, self.min_deadline_ns) * patience, age_limit_ns)
-
-    def first_deadline_ns(self, warm_inference_ns: int) -> int:
-        """Returns how long to wait for the first reply after a handshake, which may be a cold one."""
-        return max(2 * NS_PER_S, 3 * warm_inference_ns)
+        most_ns = max(ceiling_ns, LISTEN_NS) if overdue >= LISTEN_AFTER else ceiling_ns
+        return min(wait_ns * patience, most_ns)
 
 
 @dataclass(slots=True)

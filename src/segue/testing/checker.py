@@ -57,7 +57,7 @@ _FOLLOWS = {
 class Rule(StrEnum):
     """What a log must keep to."""
 
-    AGE = "age"  # no action begins older than its age limit
+    AGE = "age"  # no action begins older than its age limit, and no limit is above the ceiling
     TWICE = "twice"  # no step begins twice
     BACKWARD = "backward"  # steps only go up
     EPOCH = "epoch"  # no action from before its epoch or the last hold; epochs only go up
@@ -220,6 +220,12 @@ def _age(log: _Log) -> Iterator[Violation]:
     for k in np.flatnonzero(age > limit):
         text = f"step {log.step[k]} begins {age[k] / NS_PER_MS:.3f} ms old, limit {limit[k] / NS_PER_MS:.3f}"
         yield Violation(Rule.AGE, int(log.t[log.begins[k]]), text)
+    ceiling_ns = log.header.age_ceiling_ns
+    if ceiling_ns is None:
+        return
+    for i in np.flatnonzero(log.limit > ceiling_ns):
+        text = f"actions may be {log.limit[i] / NS_PER_MS:.3f} ms old, ceiling {ceiling_ns / NS_PER_MS:.3f}"
+        yield Violation(Rule.AGE, int(log.t[i]), text)
 
 
 def _order(log: _Log) -> Iterator[Violation]:

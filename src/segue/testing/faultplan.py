@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
 
-from segue.client.plan import oldest_action_ns
 from segue.clock import NS_PER_MS, NS_PER_S
+from segue.core.feasibility import oldest_action_ns
 from segue.core.merge import AGGREGATIONS
 from segue.core.schedule import RequestRule
 from segue.core.types import Strategy

@@ -62,6 +62,8 @@ class Handshake:
         policy: the one asked for; empty means the server's own.
         chunk_length: actions wished per chunk; 0 means the policy's horizon.
         previous_session_id: the session whose place the new one takes; may be empty.
+        auto: the strategy in `guidance` is nobody's wish: whoever sends this decides it when it knows
+            the policy. Does not travel.
     """
 
     robot_id: str
@@ -71,6 +73,7 @@ class Handshake:
     chunk_length: int = 0
     previous_session_id: str = ""
     protocol_version: int = PROTOCOL_VERSION
+    auto: bool = False
 
 
 @dataclass(frozen=True, slots=True)

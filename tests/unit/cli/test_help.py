@@ -24,8 +24,9 @@ def test_every_flag_is_listed_once(page: Page) -> None:
 def test_a_flag_shows_choices_default_and_meaning() -> None:
     """One entry has all that is needed to use the flag."""
     entry = (
-        "  --strategy  one of rtc, async, sync  [default: rtc]\n"
-        "      rtc continues the plan, async replaces or blends it, sync waits\n"
+        "  --strategy  one of auto, rtc, async, sync  [default: auto]\n"
+        "      rtc continues the plan, async replaces or blends it, sync waits; "
+        "auto is rtc where the policy offers it, else async\n"
     )
     assert entry in RUN.text()
 

@@ -18,6 +18,7 @@ from segue.client.messages import Commands, Mark, Say, Task
 from segue.clock import NS_PER_S
 from segue.core.facts import Tick
 from segue.core.queue import PlannedAction
+from segue.core.schedule import RequestRule
 from segue.core.watchdog import SafetyConfig, SafetyLevel
 from segue.robots import so101_model
 from segue.testing import assert_clean
@@ -157,7 +158,7 @@ def episodes(ending: Ending) -> list[Any]:
 def test_episodes_by_the_clock(tmp_path: Path) -> None:
     """Between timed episodes the arm rests and asks nothing; each has fresh epochs, and the run is done."""
     plan = EpisodePlan(total=3, time_ns=2 * NS_PER_S, reset_ns=7 * NS_PER_S)
-    world = world_of(plan)
+    world = world_of(plan, rule=RequestRule())  # with which no chunk comes on the very tick of an end
     ending = world.run()
     assert ending.exit_code == 0
     assert [(e["number"], e["seconds"]) for e in episodes(ending)] == [(1, 2.0), (2, 2.0), (3, 2.0)]

@@ -20,10 +20,11 @@ from segue.client.recorder import Silent
 from segue.client.security import LinkSecurity
 from segue.clock import NS_PER_S
 from segue.core.specs import CameraSpec
-from segue.core.types import Guidance
+from segue.core.types import Guidance, Strategy
 from segue.core.watchdog import SafetyConfig
 from segue.errors import ConfigError, LinkLost, LocalProtocolError
 from segue.testing.cameras import FakeCamera
+from segue.wire import policy_pb2 as pb
 from segue.wire.records import Encoding, RequestContext
 from tests.unit.client.toyserver import ROBOT, ToyServer
 from tests.unit.client.world import control_plan
@@ -64,7 +65,9 @@ def test_advice_is_said_before_anything_moves(toy: ToyServer) -> None:
     plan = replace(plan_for(toy.address), execution=ExecutionPlan(action_hz=10.0))
     with LinkSide(plan, [], listener) as side:
         side.open(ROBOT, StopSwitch())
-    (sentence,) = listener.said
+    strategy, age, sentence = listener.said
+    assert strategy == "strategy is rtc: toy offers it"
+    assert age.startswith("no action older than 8.00 s will be executed")
     assert "fps is 10" in sentence
 
 
@@ -117,16 +120,30 @@ def test_a_camera_to_record_must_be_there() -> None:
         LinkSide(plan, [], Silent())
 
 
-def test_a_window_longer_than_a_chunk_is_refused_by_its_key(toy: ToyServer) -> None:
-    """The client compares the window with the policy before it opens a session, and names the key."""
+def test_a_window_longer_than_a_chunk_is_cut_before_the_server_sees_it(toy: ToyServer) -> None:
+    """The client compares the window with the policy before it opens a session, and says what it did."""
+    listener = Listener()
     plan = plan_for(toy.address)
     plan = replace(plan, context=replace(plan.context, guidance=Guidance(prefix_end=51)))
-    with (
-        LinkSide(plan, [], Silent()) as side,
-        pytest.raises(ConfigError, match=r"rtc\.prefix_end: 51"),
-    ):
+    with LinkSide(plan, [], listener) as side:
         side.open(ROBOT, StopSwitch())
-    assert toy.opened == []
+    (opened,) = toy.opened
+    assert opened.guidance.prefix_end == 50
+    assert any("rtc.prefix_end: 51" in sentence for sentence in listener.said)
+
+
+def test_the_handshake_asks_for_the_strategy_that_was_chosen(toy: ToyServer) -> None:
+    """Without a wish the server is told what the policy that it described can do, and the summary has it."""
+    with LinkSide(plan_for(toy.address), [], Silent()) as side:
+        settled = side.open(ROBOT, StopSwitch())
+        facts = side.facts()
+    assert settled is not None
+    (opened,) = toy.opened
+    assert opened.guidance.strategy == pb.STRATEGY_RTC
+    assert settled.context.guidance.strategy is Strategy.RTC
+    asked = [facts[key] for key in ("strategy", "actions_per_chunk", "chunk_size_threshold")]
+    assert asked == ["rtc", 50, 1.0]
+    assert (facts["min_execution_steps"], facts["max_action_age_s"]) == (6, pytest.approx(50 / 30 + 3))
 
 
 def test_the_pictures_of_all_cameras_must_fit_into_a_request(toy: ToyServer) -> None:

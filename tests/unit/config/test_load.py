@@ -147,8 +147,12 @@ def test_text_stays_text_whatever_yaml_would_make_of_it(tmp_path: Path) -> None:
         ([SIM, "--robot.cameras={front: {type: sim, widht: 3}}"], ["front.widht", "did you mean width?"]),
         ([SIM, "--robot.cameras={'a b': {type: sim}}"], ["a b", "letters"]),
         (["--robot.type=fake", "--robot.belt={}"], ["--robot.belt", "no such key", "cameras, id, type"]),
-        ([SIM, "--min_execution_steps=60"], ["--min_execution_steps=60", "at most actions_per_chunk=50"]),
-        ([SIM, "--fps=200"], ["--fps=200", "at most control_hz=100"]),
+        (
+            [SIM, "--min_execution_steps=10", "--actions_per_chunk=8"],
+            ["--min_execution_steps=10", "at most actions_per_chunk=8"],
+        ),
+        ([SIM, "--fps=200", "--control_hz=100"], ["--fps=200", "at most control_hz=100"]),
+        ([ARM, "--fps=300"], ["--fps=300", "at most 200 times a second"]),
         (
             [SIM, "--robot.cameras={top: {type: sim}}", "--record_camera=front"],
             ["--record_camera=front", "expected one of top"],
@@ -294,7 +298,13 @@ def test_the_demo_has_a_configuration_too() -> None:
         (["--strategy=async", "--rtc.max_weight=3"], ["--rtc.max_weight"]),
         (["--strategy=sync", "--inference.rtc.execution_horizon=12"], ["--inference.rtc.execution_horizon"]),
         (["--strategy=sync", "--aggregate_fn_name=average"], ["--aggregate_fn_name"]),
-        (["--aggregate_fn_name=average", "--rtc.max_weight=3"], ["--aggregate_fn_name"]),
+        (["--strategy=rtc", "--aggregate_fn_name=average", "--rtc.max_weight=3"], ["--aggregate_fn_name"]),
+        (["--aggregate_fn_name=average", "--chunk_size_threshold=0.3"], ["--aggregate_fn_name"]),
+        (
+            ["--strategy=sync", "--chunk_size_threshold=0.3", "--min_execution_steps=3", "--sync_aligned"],
+            ["--chunk_size_threshold", "--min_execution_steps"],
+        ),
+        (["--strategy=rtc", "--sync_aligned"], ["--sync_aligned"]),
         (["--inference.rtc.enabled=false", "--aggregate_fn_name=average"], []),
     ],
 )
@@ -302,7 +312,37 @@ def test_a_flag_that_the_strategy_does_not_use_is_noted(argv: list[str], idle: l
     """What changes nothing is taken, with a note that names flag and strategy."""
     loaded = load_run([SIM, *argv])
     assert [note.split()[0] for note in loaded.notes] == idle
-    assert all(f"--strategy={loaded.config.execution.strategy}" in note for note in loaded.notes)
+    strategy = loaded.config.execution.strategy
+    means = "--strategy is auto" if strategy == "auto" else f"--strategy={strategy}"
+    assert all(means in note for note in loaded.notes)
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["--actions_per_chunk=8"],
+        ["--actions_per_chunk=1"],
+        ["--min_execution_steps=60"],
+        ["--min_execution_steps=1000"],
+        ["--fps=150"],
+        ["--fps=30", "--actions_per_chunk=5", "--chunk_size_threshold=0"],
+    ],
+)
+def test_a_flag_by_itself_contradicts_no_default(argv: list[str]) -> None:
+    """Nobody is refused for what he did not say: what a flag leaves open follows from it."""
+    config = load_run([SIM, *argv]).config
+    rule = config.execution
+    assert config.execution.commands_hz >= (rule.fps or 0)
+
+
+def test_what_a_file_says_beside_a_flag_is_no_contradiction(tmp_path: Path) -> None:
+    """A file may hold what an earlier run wrote down, so a flag that does not go with it is taken."""
+    path = tmp_path / "config.yaml"
+    path.write_text("robot: {type: fake}\nmin_execution_steps: 10\nactions_per_chunk: 50\n")
+    loaded = load_run([f"--config_path={path}", "--actions_per_chunk=8"])
+    assert (loaded.config.execution.actions_per_chunk, loaded.notes) == (8, ())
+    loaded = load_run([f"--config_path={path}", "--min_execution_steps=60"])
+    assert loaded.config.execution.min_execution_steps == 60
 
 
 def test_a_file_that_holds_everything_is_loaded_without_notes(tmp_path: Path) -> None:

@@ -42,7 +42,9 @@ def test_the_same_thing_said_twice_is_refused() -> None:
 @pytest.mark.parametrize(
     ("argv", "strategy"),
     [
-        ((), "rtc"),
+        ((), "auto"),
+        (("--inference.rtc.enabled=true", "--strategy=auto"), "rtc"),
+        (("--inference.rtc.enabled=false", "--strategy=auto"), "async"),
         (("--inference.rtc.enabled=true",), "rtc"),
         (("--inference.rtc.enabled=false",), "async"),
         (("--inference.rtc.enabled=false", "--strategy=sync"), "sync"),

@@ -54,7 +54,7 @@ def test_flags_have_no_room_in_their_names_where_lerobot_has_none() -> None:
 @pytest.mark.parametrize(
     ("names", "words"),
     [
-        (StrategyName, Strategy),
+        (StrategyName, ("auto", *Strategy)),
         (ScheduleName, Schedule),
         (ModeName, RtcMode),
         (JacobianName, Jacobian),

@@ -41,10 +41,11 @@ def test_the_deadline(forecast_s: float, horizon: int, max_age_ms: int | None, d
     assert d.requests[1].deadline_ns - d.requests[1].requested_ns == deadline_ms * MS
 
 
-@pytest.mark.parametrize(("forecast_s", "deadline_ms"), [(0.35, 2000), (0.85, 2400), (2.05, 6000)])
+@pytest.mark.parametrize(("forecast_s", "deadline_ms"), [(0.35, 2000), (0.85, 2550), (2.05, 6150)])
 def test_the_first_deadline_after_every_handshake(forecast_s: float, deadline_ms: int) -> None:
-    """The first request of a session, and the first after a reconnect, gets max(2 s, 3 x warm inference)."""
-    d = Driver.with_plan(config_of(), 11, forecast_s)
+    """The first request of a session gets max(2 s, 3 x (declared inference + the handshake's round trip))."""
+    rule = RequestRule(horizon=60, threshold=1.0, min_execution_steps=4)
+    d = Driver.with_plan(config_of(rule=rule), 60, forecast_s)
     d.run(4)
     d.executor.link_closed(d.now_ns, "reset")
     d.tick()

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from segue.core.facts import ChunkTaken
-from segue.core.schedule import DropReason, Outstanding, RequestRule, RequestScheduler
+from segue.core.schedule import (
+    DEFAULT_HORIZON,
+    DropReason,
+    Outstanding,
+    RequestRule,
+    RequestScheduler,
+    RuleWishes,
+)
 from segue.core.types import Strategy
 
-from .driver import Driver, config_of, names
+from .driver import MS, Driver, config_of, names
 
 ASKED = Outstanding(
     number=1,
@@ -33,13 +38,17 @@ ASKED = Outstanding(
         (25, 9, 4, False),  # s = 10
         (25, 40, 4, True),
         (31, 19, 30, True),  # forecast + 1
+        (31, 0, 30, True),  # whatever s
         (32, 18, 30, False),
-        (1, 9, 30, False),
+        (1, 0, 49, True),
+        (1, 99, 50, False),  # forecast >= H: on an empty plan only
+        (1, 99, 51, False),
         (0, 0, 1, True),
+        (0, 0, 99, True),
     ],
 )
 def test_rule_at_its_bounds(strategy: Strategy, left: int, begun: int, forecast: int, wants: bool) -> None:
-    """It asks exactly when s steps have begun and max(g H, forecast + 1) or fewer are left."""
+    """It asks with forecast + 1 left, or g H and s begun; where forecast >= H, with nothing left."""
     rule = RequestRule(strategy, horizon=50, threshold=0.5, min_execution_steps=10)
     assert rule.wants(left, begun, forecast) is wants
 
@@ -59,31 +68,64 @@ def test_sync_asks_only_when_nothing_is_left() -> None:
     assert [rule.wants(left, 50, 49) for left in (2, 1, 0)] == [False, False, True]
 
 
+@pytest.mark.parametrize(("threshold", "min_steps"), [(0.5, 10), (1.0, 1), (0.0, 50)])
+def test_sync_plays_whole_chunks_whatever_the_trigger(threshold: float, min_steps: int) -> None:
+    """Threshold and least steps mean nothing to sync: every action of a chunk is executed before it asks."""
+    rule = RequestRule(Strategy.SYNC, horizon=9, threshold=threshold, min_execution_steps=min_steps)
+    d = Driver.with_plan(config_of(rule=rule), 9)
+    d.tick(9)
+    assert [r.begun for r in d.rows if r.begun] == names("a", 0, 8)
+    assert [r.asked for r in d.rows if r.asked is not None] == [0]
+    d.tick()
+    assert d.rows[-1].asked == 9
+
+
 @pytest.mark.parametrize(
-    ("threshold", "min_steps", "kept"),
-    [(0.5, 10, 25), (0.9, 1, 5), (0.7, 1, 15), (1.0, 10, 10), (1.0, 0, 1), (0.0, 10, 50), (0.57, 1, 22)],
+    ("strategy", "horizon", "action_hz", "threshold", "steps"),
+    [
+        (Strategy.RTC, 50, 30.0, 1.0, 6),
+        (Strategy.RTC, 50, 100.0, 1.0, 20),
+        (Strategy.RTC, 8, 50.0, 1.0, 4),
+        (Strategy.RTC, 50, 1.0, 1.0, 1),
+        (Strategy.RTC, 1, 30.0, 1.0, 1),
+        (Strategy.RTC, 3, 12.5, 1.0, 1),
+        (Strategy.ASYNC, 50, 30.0, 0.5, 10),
+        (Strategy.ASYNC, 8, 50.0, 0.5, 4),
+        (Strategy.ASYNC, 1, 50.0, 0.5, 1),
+        (None, 50, 30.0, 1.0, 6),
+    ],
 )
-def test_sync_stops_where_the_others_ask(threshold: float, min_steps: int, kept: int) -> None:
-    """Sync executes as much of a chunk as the others begin before they ask, and at least one action."""
-    rule = RequestRule(Strategy.SYNC, horizon=50, threshold=threshold, min_execution_steps=min_steps)
-    assert rule.kept_of_chunk() == kept
-    if min_steps and threshold:
-        other = replace(rule, strategy=Strategy.RTC)
-        assert next(begun for begun in range(51) if other.wants(50 - begun, begun, 0)) == kept
-        assert other.kept_of_chunk() is None
+def test_what_is_not_wished_follows_from_strategy_horizon_and_rate(
+    strategy: Strategy | None, horizon: int, action_hz: float, threshold: float, steps: int
+) -> None:
+    """For rtc g = 1 and about five requests a second; for async g = .5 and ten steps; never above H / 2."""
+    rule = RuleWishes(strategy).settled(horizon, action_hz)
+    assert (rule.horizon, rule.threshold, rule.min_execution_steps) == (horizon, threshold, steps)
+    assert rule.strategy is (strategy or Strategy.RTC)
+
+
+def test_what_is_wished_is_kept_as_far_as_the_policy_goes() -> None:
+    """A wish stands; actions beyond the policy's horizon cannot be used, nor steps beyond a chunk be kept."""
+    wishes = RuleWishes(Strategy.ASYNC, horizon=60, threshold=0.25, min_execution_steps=30, aligned=True)
+    assert wishes.settled(80, 30.0) == RequestRule(Strategy.ASYNC, 60, 0.25, 30, aligned=True)
+    assert wishes.settled(20, 30.0) == RequestRule(Strategy.ASYNC, 20, 0.25, 20, aligned=True)
+    assert RuleWishes().settled(80, 30.0).horizon == DEFAULT_HORIZON == 50
 
 
 @pytest.mark.parametrize("strategy", list(Strategy))
 @pytest.mark.parametrize("length", [1, 2, 3])
 def test_chunks_shorter_than_the_minimum_do_not_deadlock(strategy: Strategy, length: int) -> None:
-    """A chunk of fewer actions than s runs dry, then the next is asked for all the same."""
-    d = Driver.with_plan(config_of(rule=RequestRule(strategy, horizon=50, min_execution_steps=10)), length)
-    for letter in "bcd":
-        d.tick(length + 3)
-        d.reply(letter, length)
-    d.tick(length)
-    executed = [r.begun for r in d.rows if r.begun]
-    assert executed == [n for letter in "abcd" for n in names(letter, 0, length - 1)]
+    """Chunks of fewer actions than s, each slower than it lasts, are asked for again and again."""
+    rule = RequestRule(strategy, horizon=50, min_execution_steps=10)
+    d = Driver.with_plan(config_of(rule=rule), length, forecast_s=0.1)
+    for _ in range(60):
+        d.tick()
+        waiting = d.executor.scheduler.outstanding
+        assert waiting is not None or d.executor.queue or d.executor.motion.under_way
+        if waiting is not None and d.now_ns - waiting.requested_ns >= (length + 1) * 100 * MS:
+            d.reply("b", length)
+    assert len(d.events(ChunkTaken)) >= 4
+    assert d.executor.step >= 4 * length
 
 
 def test_numbers_never_repeat() -> None:

@@ -286,13 +286,13 @@ def test_a_dead_link_process_is_a_lost_link_at_once() -> None:
 
 def test_starved_then_too_old_then_hold() -> None:
     """A dry robot waits, starved, for the chunk under way until its observation is too old; then it holds."""
-    d = Driver.with_plan(config_of(safety=SafetyConfig(max_action_age_ns=1200 * MS)), 11)
+    d = Driver.with_plan(config_of(), 11, forecast_s=0.3)
     d.run(5)
     d.executor.link_closed(d.now_ns, "reset")
-    d.open()  # the first request after it has 2 s, more than the age limit
-    d.run(20)
+    d.open(forecast_s=0.3)  # the first request after it has 2 s, more than the age limit of 1.7 s
+    d.run(25)
     assert d.requests[-2].start_step == 6
-    assert [r.state for r in d.rows if r.tick >= 9] == ["DEGRADED"] * 2 + ["STARVED"] * 8 + ["HOLD"] * 2
+    assert [r.state for r in d.rows if r.tick >= 9] == ["DEGRADED"] * 2 + ["STARVED"] * 13 + ["HOLD"] * 2
     assert d.changes()[-1] == ("STARVED", "HOLD", "action_too_old")
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -164,7 +162,8 @@ def test_rule_3_leftover_and_skip_are_indexed_by_step() -> None:
 
 def test_rule_4_step_stands_still_whenever_no_action_begins() -> None:
     """At the start, starved and held the step does not move, and of the next chunk nothing is skipped."""
-    d = Driver(config_of(control_hz=50.0, safety=STOP_NOW))
+    only_when_empty = RequestRule(horizon=1)
+    d = Driver(config_of(control_hz=50.0, safety=STOP_NOW, rule=only_when_empty))
     d.open()
     d.tick(9)
     d.reply("a", 3)
@@ -177,7 +176,7 @@ def test_rule_4_step_stands_still_whenever_no_action_begins() -> None:
     d.tick(3)
     for row in d.rows:
         assert row.after - row.step == (row.begun is not None)
-    assert [r.start_step for r in d.requests] == [0, 3, 5]
+    assert [r.start_step for r in d.requests] == [0, 1, 2, 2]
     assert [e.merged.skipped for e in d.events(ChunkTaken)] == [0, 0, 0]
     assert {"RUN", "STARVED", "HOLD"} <= {r.state for r in d.rows}
 
@@ -234,17 +233,21 @@ def test_rule_5_a_hold_or_reset_begins_a_new_epoch(how: str) -> None:
     [
         (0.65, 4, 0.35, 4),  # 7 <= 7.15
         (0.65, 5, 0.35, 5),  # s holds it back
+        (0.65, 11, 0.35, 6),  # but not beyond 5 <= forecast + 1
         (0.5, 1, 0.35, 6),  # 5 <= 5.5
         (0.0, 1, 0.35, 6),  # 5 <= forecast + 1
         (0.0, 1, 0.1, 9),  # 2 <= forecast + 1
+        (0.0, 11, 0.1, 9),
         (1.0, 1, 0.1, 1),
+        (1.0, 11, 1.0, 0),  # 11 <= forecast + 1: at once
+        (1.0, 1, 1.1, 11),  # forecast >= H: with nothing left
     ],
 )
 def test_rule_6_when_to_ask(threshold: float, min_steps: int, forecast_s: float, asks_at: int) -> None:
-    """It asks when s steps were begun and at most max(g H, forecast + 1) actions are left."""
+    """It asks at forecast + 1 actions left, or at g H when s steps were begun since the last start_step."""
     rule = RequestRule(horizon=11, threshold=threshold, min_execution_steps=min_steps)
     d = Driver.with_plan(config_of(rule=rule), 11, forecast_s=forecast_s)
-    d.run(10)
+    d.run(11)
     assert [r.asked for r in d.rows if r.asked is not None][1] == asks_at
 
 
@@ -269,11 +272,11 @@ def test_rule_7_forecast_and_guidance_delay() -> None:
         d.tick()
         forecasts.append(d.executor.forecast.steps)
     assert forecasts == [3] * 10 + [2]
-    assert d.requests[-1].delay_steps == 3
+    assert [asked.delay_steps for asked in d.requests[-2:]] == [3, 2]
 
 
 @pytest.mark.parametrize(
-    ("min_steps", "forecast_s", "left", "d_steps"),
+    ("step", "forecast_s", "left", "d_steps"),
     [
         (8, 0.35, 3, 3),  # forecast 4
         (8, 0.3, 3, 3),
@@ -284,12 +287,16 @@ def test_rule_7_forecast_and_guidance_delay() -> None:
     ],
 )
 def test_rule_7_guidance_is_never_longer_than_the_leftover(
-    min_steps: int, forecast_s: float, left: int, d_steps: int
+    step: int, forecast_s: float, left: int, d_steps: int
 ) -> None:
     """D = min(max(1, forecast), len(leftover)), and without leftover there is no guidance."""
-    rule = RequestRule(horizon=11, threshold=0.0, min_execution_steps=min_steps)
+    rule = RequestRule(horizon=11, threshold=0.0)
     d = Driver.with_plan(config_of(rule=rule), 11, forecast_s=forecast_s)
-    d.run(11)
+    d.run(0)
+    d.executor.link_closed(d.now_ns, "reset")  # until the wanted step there is nobody to ask
+    d.run(step - 1)
+    d.open(forecast_s=forecast_s)
+    d.run(step)
     asked = d.requests[1]
     assert (len(asked.leftover) if asked.leftover else 0, asked.delay_steps) == (left, d_steps)
     assert (asked.leftover is None) == (left == 0)
@@ -319,8 +326,8 @@ def test_rule_9_position_limits_act_on_the_plan_and_make_the_model_units_absent(
     assert left.robot_actions[:, 0].tolist() == [104.0] + [105.0] * 6
     assert left.model_actions is None
     d.reply("b", 10, robot_actions=stepped([90.0] * 10), model_actions=stepped([9.0] * 10))
-    d.run(9)
-    assert d.last.request.leftover.model_actions.shape == (5, 2)
+    d.run(8)
+    assert d.last.request.leftover.model_actions.shape == (6, 2)
 
 
 def test_rule_9_the_speed_limit_acts_on_the_command_and_is_reported() -> None:
@@ -364,13 +371,14 @@ def test_rule_10_aggregation_forgets_what_was_planned_before_a_hold(aggregate: s
 
 def test_rule_10_time_held_counts_as_age() -> None:
     """A chunk whose observation passed the age limit while the arm was held is dropped, not executed."""
-    safety = replace(STOP_NOW, max_action_age_ns=700 * MS)
-    d = Driver.with_plan(config_of(safety=safety), 11)
-    d.run(5)
+    rule = RequestRule(horizon=5, threshold=0.65, min_execution_steps=1)
+    d = Driver.with_plan(config_of(rule=rule, safety=STOP_NOW), 5, forecast_s=0.1)
+    assert d.executor.age_limit_ns == 700 * MS
+    d.run(3)
     d.executor.link_closed(d.now_ns, "cut")
     d.executor.request_failed(d.now_ns, 0, "dial failed")
     d.tick()
-    d.open()
+    d.open(forecast_s=0.1)
     d.tick()
     asked = d.last.request
     d.tick(7)

@@ -285,17 +285,43 @@ def test_the_deadline_is_twice_the_forecast_within_bounds(
 
 
 @pytest.mark.parametrize(
-    ("overdue", "deadline_ms"), [(0, 500), (1, 500), (2, 1000), (3, 1000), (4, 2000), (8, 5000)]
+    ("overdue", "limit_ms", "deadline_ms"),
+    [
+        (0, 600, 500),
+        (1, 600, 500),
+        (2, 600, 1000),
+        (3, 600, 1000),
+        (4, 600, 2000),
+        (5, 600, 2000),
+        (0, 100, 100),
+        (4, 100, 400),
+    ],
 )
-def test_losing_the_link_by_deadlines_doubles_them(overdue: int, deadline_ms: int) -> None:
-    """Each two deadlines that passed in vain double the next, up to the age limit."""
-    assert CONFIG.request_deadline_ns(100 * MS, 5 * SECOND, overdue) == deadline_ms * MS
+def test_losing_the_link_by_deadlines_doubles_them(overdue: int, limit_ms: int, deadline_ms: int) -> None:
+    """Each two deadlines that passed in vain double the next, beyond the present age limit, too."""
+    assert CONFIG.request_deadline_ns(100 * MS, limit_ms * MS, overdue, 4 * SECOND) == deadline_ms * MS
+    assert CONFIG.request_deadline_ns(100 * MS, limit_ms * MS, overdue) <= limit_ms * MS
 
 
-@pytest.mark.parametrize(("warm_ms", "deadline_ms"), [(0, 2000), (600, 2000), (700, 2100), (5000, 15000)])
-def test_the_first_deadline_after_a_handshake(warm_ms: int, deadline_ms: int) -> None:
-    """The first request gets max(2 s, 3 x declared warm inference)."""
-    assert CONFIG.first_deadline_ns(warm_ms * MS) == deadline_ms * MS
+@pytest.mark.parametrize(
+    ("overdue", "ceiling_s", "deadline_s"),
+    [(5, 1, 1), (6, 1, 4), (8, 1, 8), (10, 1, 10), (90, 1, 10), (90, 14, 14)],
+)
+def test_who_was_not_heard_below_the_ceiling_is_listened_to_beyond(
+    overdue: int, ceiling_s: int, deadline_s: int
+) -> None:
+    """No wait is longer than the ceiling until three links were lost; then up to 10 s tell how slow it is."""
+    deadline_ns = CONFIG.request_deadline_ns(100 * MS, 2 * SECOND, overdue, ceiling_s * SECOND)
+    assert deadline_ns == deadline_s * SECOND
+
+
+@pytest.mark.parametrize(
+    ("expected_ms", "overdue", "deadline_ms"),
+    [(0, 0, 2000), (600, 1, 2000), (700, 0, 2100), (5000, 0, 4700), (0, 2, 4000), (0, 4, 4700)],
+)
+def test_the_first_deadline_after_a_handshake(expected_ms: int, overdue: int, deadline_ms: int) -> None:
+    """The first request gets max(2 s, 3 x what is expected), doubled as the others are, below the ceiling."""
+    assert CONFIG.first_deadline_ns(expected_ms * MS, 4700 * MS, overdue) == deadline_ms * MS
 
 
 def test_the_age_limit() -> None:
