@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from segue.core import watchdog
+from segue.core import pace, watchdog
+from segue.core.delay import DelayForecast
 from segue.core.executor import ChunkExecutor
 from segue.core.limits import Limits
 from segue.core.link import dial, machine
@@ -18,9 +19,10 @@ from segue.core.link.heard import Heard
 from segue.core.link.machine import LinkMachine
 from segue.core.link.reports import Closed
 from segue.core.motion import Motion
+from segue.core.pace import Pace
 from segue.core.queue import ActionQueue
-from segue.core.schedule import DropReason, Outstanding, RequestScheduler
-from segue.core.types import FloatArray, Leftover
+from segue.core.schedule import DropReason, Outstanding, RequestRule, RequestScheduler
+from segue.core.types import FloatArray, Leftover, Strategy
 from segue.core.watchdog import Cause, SafetyLevel, Troubles, Watchdog
 
 Mutant = Callable[[pytest.MonkeyPatch], None]
@@ -31,9 +33,9 @@ def merge_by_forecast(patch: pytest.MonkeyPatch) -> None:
     take, merge = ChunkExecutor._take, ActionQueue.merge
     forecast: list[int] = [0]
 
-    def taken(self: ChunkExecutor, now_ns: int, chunk: Any, asked: Outstanding) -> DropReason | None:
+    def taken(self: ChunkExecutor, now_ns: int, chunk: Any, asked: Outstanding) -> None:
         forecast[0] = asked.forecast_steps
-        return take(self, now_ns, chunk, asked)
+        take(self, now_ns, chunk, asked)
 
     def merged(self: ActionQueue, chunk: Any, start_step: int, *rest: Any) -> Any:
         return merge(self, chunk, max(0, self.step - forecast[0]), *rest)
@@ -121,7 +123,7 @@ def ask_while_asking(patch: pytest.MonkeyPatch) -> None:
 
     def forgetful(self: ChunkExecutor) -> bool:
         waiting = self.scheduler.outstanding
-        if waiting is not None and self._session.begun_since_merge > self.config.rule.min_execution_steps + 3:
+        if waiting is not None and self.step - waiting.start_step > self.config.rule.min_execution_steps + 3:
             self.scheduler.outstanding = None
         return may_ask(self)
 
@@ -156,6 +158,60 @@ def exit_early(patch: pytest.MonkeyPatch) -> None:
             self.troubles = kept
 
     patch.setattr(ChunkExecutor, "_due", sooner)
+
+
+def count_steps_from_the_merge(patch: pytest.MonkeyPatch) -> None:
+    """Lets s steps begin between a merge and the next request, which makes s + d of them."""
+    take = ChunkExecutor._take
+
+    def taken(self: ChunkExecutor, now_ns: int, chunk: Any, asked: Outstanding) -> None:
+        take(self, now_ns, chunk, asked)
+        self._session.answered_step = self.step
+
+    patch.setattr(ChunkExecutor, "_take", taken)
+
+
+def never_yield(patch: pytest.MonkeyPatch) -> None:
+    """Waits for s steps although the plan ends before."""
+
+    def wants(self: RequestRule, left: int, begun: int, forecast_steps: int) -> bool:
+        if left == 0 or self.strategy is Strategy.SYNC or forecast_steps >= self.horizon:
+            return left == 0
+        return left <= max(self.low_water, forecast_steps + 1) and begun >= self.min_execution_steps
+
+    patch.setattr(RequestRule, "wants", wants)
+
+
+def ask_early_for_what_outlasts_a_chunk(patch: pytest.MonkeyPatch) -> None:
+    """Asks while something is planned although the answer takes a chunk's time or more."""
+
+    def wants(self: RequestRule, left: int, begun: int, forecast_steps: int) -> bool:
+        if left == 0 or self.strategy is Strategy.SYNC:
+            return left == 0
+        due = left <= self.low_water and begun >= self.min_execution_steps
+        return due or left <= forecast_steps + 1
+
+    patch.setattr(RequestRule, "wants", wants)
+
+
+def no_ceiling(patch: pytest.MonkeyPatch) -> None:
+    """Lets the age limit follow the forecast however slow the answers become."""
+    patch.setattr(pace, "age_ceiling_ns", lambda horizon, action_hz, warm_inference_ns: 10**15)
+
+
+def too_old_teaches_nothing(patch: pytest.MonkeyPatch) -> None:
+    """Forgets how long an answer took that was refused for its age."""
+
+    def refused(self: Pace, round_trip_ns: int, cold: bool, perhaps_cold: bool) -> int | None:
+        self.after_handshake = False
+        return None
+
+    patch.setattr(Pace, "refused", refused)
+
+
+def align_with_the_forecast(patch: pytest.MonkeyPatch) -> None:
+    """Lets an aligned sync jump by the steps that were forecast, not by those whose time has passed."""
+    patch.setattr(DelayForecast, "begun_in", lambda self, round_trip_ns: self.steps)
 
 
 # --- the link -----------------------------------------------------------------------------------
@@ -280,5 +336,11 @@ MUTANTS: Mapping[str, Mutant] = {
         add_up_breaks_in_a_pause,
         forget_what_the_server_said,
         ask_in_a_pause,
+        count_steps_from_the_merge,
+        never_yield,
+        ask_early_for_what_outlasts_a_chunk,
+        no_ceiling,
+        too_old_teaches_nothing,
+        align_with_the_forecast,
     )
 }

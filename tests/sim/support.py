@@ -36,7 +36,7 @@ def configure(
 
 
 def client(robot: Robot, strategy: Strategy, aggregate: str = "latest_only", **setup: object) -> SimClient:
-    """Returns a client with the same trigger for every strategy: ask ten steps after a merge."""
+    """Returns a client that asks ten steps after its last question; `sync` when a whole chunk is played."""
     rule = RequestRule(strategy=strategy, horizon=50, threshold=1.0, min_execution_steps=10)
     guidance = Guidance(strategy=strategy)
     made = SimSetup(configure(robot, rule, aggregate), guidance=guidance, **setup)  # type: ignore[arg-type]

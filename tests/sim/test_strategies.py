@@ -1,8 +1,9 @@
 """The promise of the whole project: with 300 ms of latency the arm works as if there were none.
 
 One seeded belt of 200 cubes, one policy, one chunk length, one trigger (ask ten
-steps after a merge) for every strategy, under the virtual clock. The ruler is
-the scripted expert that sees the world without any delay.
+steps after the last question) for every strategy but the synchronous, which plays
+whole chunks, under the virtual clock. The ruler is the scripted expert that sees
+the world without any delay.
 """
 
 from __future__ import annotations

@@ -258,10 +258,11 @@ class ControlLoop:
 
     def _detail(self, cause: Cause) -> str:
         """Returns what is behind the present level's cause, in words; empty when there is no more to say."""
+        pace = self.executor.pace
         if cause in (Cause.REQUEST_FAILED, Cause.LINK_LOST):
-            return self.executor.pace.hopeless() or self._latest.miss
-        if cause is Cause.TOO_OLD:
-            return self.executor.pace.too_old()
+            return pace.hopeless() or self._latest.miss
+        if cause in (Cause.TOO_OLD, Cause.GRACE_OVER):
+            return pace.too_old() if cause is Cause.TOO_OLD else pace.hopeless()
         troubles = self.executor.troubles
         if cause is Cause.CAMERA:
             return troubles.camera or ""

@@ -48,7 +48,7 @@ class Prospects:
             delay_steps: the delay behind it.
         """
         hz, horizon = self.action_hz, self.rule.horizon
-        takes = f"an answer takes {_counted(delay_steps, 'step')} at {hz:g} Hz"
+        takes = f"an answer takes {_counted(delay_steps, 'step')} at {hz:g} Hz ({delay_steps / hz:.2f} s)"
         if standing is Standing.TOO_OLD:
             outlook = Outlook(self.rule, hz, self.blends)
             oldest_s = outlook.oldest_ns(delay_steps) / NS_PER_S

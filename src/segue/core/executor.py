@@ -275,14 +275,16 @@ class ChunkExecutor:
     def _merge(self, chunk: ActionChunk, asked: Outstanding, round_trip_ns: int) -> Merged | None:
         """Joins a chunk that is good to the plan; None when all of it is past."""
         rule, spec = self.config.rule, self.config.action
-        if self.watchdog.level >= SafetyLevel.HOLD:
+        at_rest = self.watchdog.level >= SafetyLevel.HOLD
+        if at_rest:
             self.queue.clear()  # nothing planned at rest is gone on with, nor blended into what is
         used = chunk.robot_actions[: rule.horizon]
         low, high = spec.array("low"), spec.array("high")
         plan = Plan.of_chunk(used, chunk.model_actions, asked.captured_ns, low, high)
         passed = self.forecast.begun_in(round_trip_ns)
-        # A jump that leaves nothing to execute is none: the chunk is played from its first action on.
-        if rule.strategy is Strategy.SYNC and rule.aligned and passed < len(plan):
+        # From rest, and where a jump would leave nothing to execute, a chunk is played from its beginning.
+        pauses = rule.strategy is Strategy.SYNC and self._session.fresh_chunk and not at_rest
+        if pauses and rule.aligned and passed < len(plan):
             self.queue.skip_to(asked.start_step + passed)
         return self.queue.merge(plan, asked.start_step, self.config.blend)
 
@@ -298,25 +300,23 @@ class ChunkExecutor:
     def _refuse(self, now_ns: int, chunk: ActionChunk, asked: Outstanding, reason: DropReason) -> None:
         """Notes what an awaited but useless answer says: of the policy, of the delay, or nothing in time."""
         round_trip, delay_steps = now_ns - asked.requested_ns, None
-        if reason is DropReason.TOO_OLD and self._unfit(chunk, asked) is None:
+        if reason is DropReason.TOO_OLD:
             delay_steps = self.pace.refused(round_trip, chunk.cold, asked.after_handshake)
+        self._mail.events.append(ChunkDropped(asked.number, asked.epoch, reason, round_trip, delay_steps))
         if reason in BAD_CHUNK:
             self.troubles.bad_chunks += 1
         elif reason is not DropReason.OTHER_POLICY:
             self._miss(now_ns, asked.number, reason.value)
-        self._mail.events.append(ChunkDropped(asked.number, asked.epoch, reason, round_trip, delay_steps))
         self._learnt(delay_steps, now_ns)
 
     def _fault_of(self, now_ns: int, chunk: ActionChunk, asked: Outstanding) -> DropReason | None:
         if chunk.policy_hash != self._session.policy_hash:
             self.troubles.other_policy = _instead(chunk.policy_hash, self._session.policy_hash)
             return DropReason.OTHER_POLICY
-        if now_ns - asked.captured_ns > self.age_limit_ns:
+        unfit = fault_of(chunk, asked, self.config.action, self.config.policy_horizon)
+        if unfit is None and now_ns - asked.captured_ns > self.age_limit_ns:
             return DropReason.TOO_OLD
-        return self._unfit(chunk, asked)
-
-    def _unfit(self, chunk: ActionChunk, asked: Outstanding) -> DropReason | None:
-        return fault_of(chunk, asked, self.config.action, self.config.policy_horizon)
+        return unfit
 
     def _expire(self, now_ns: int) -> None:
         missed = self.scheduler.expire(now_ns)
@@ -348,6 +348,8 @@ class ChunkExecutor:
         self._note(change, facts, now_ns)
         at_rest = (SafetyLevel.HOLD, SafetyLevel.FAULT)
         if change.after in at_rest:
+            # An answer that is waited for no longer is as overdue as one whose deadline passed.
+            self.troubles.overdue += change.cause is Cause.TOO_OLD and facts.asked_age_ns is not None
             self._new_epoch()
             last = self._session.applied if self._session.applied is not None else self.motion.sent
             self.motion.hold_at(last, tick, safety.hold_ramp_ns / NS_PER_S)

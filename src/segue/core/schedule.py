@@ -108,7 +108,7 @@ class DropReason(StrEnum):
     NOT_ASKED = "not_asked"  # late, duplicate, or of a cancelled request
     OLD_EPOCH = "old_epoch"
     ALL_PAST = "all_past"
-    TOO_OLD = "too_old"  # its observation passed the age limit
+    TOO_OLD = "too_old"  # its observation passed the age limit, and nothing else is wrong with it
     BAD_SHAPE = "bad_shape"
     NOT_FINITE = "not_finite"
     OUT_OF_RANGE = "out_of_range"

@@ -27,6 +27,8 @@ MINUTE_S = 60.0
 CONTROL_HZ = 100.0
 ACTION_RATES_HZ = (10.0, 30.0, 100.0 / 3.0)
 MOST_APART = 7
+# Of the plans in which the policy is far slower than it says, all the time.
+SLOW_SHARE = 0.2
 _FIRST_S, _LAST_S = 2.0, 57.0
 
 
@@ -157,11 +159,15 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """The network, and how long an answer takes: see `ServiceTime`."""
+    """The network, and how long an answer takes: see `ServiceTime`.
+
+    `slow`: about as long as a chunk lasts, which the policy does not say.
+    """
 
     link: LinkModel
     inference_ms: float
     latency_ms: float
+    slow: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +194,8 @@ class FaultPlan:
         rule = self.setting.rule
         return (
             f"seed {self.seed}: {rule.strategy.value} {self.setting.action_hz:.4g} Hz H={rule.horizon} "
-            f"g={rule.threshold} s={rule.min_execution_steps} {self.setting.aggregate}, "
+            f"g={rule.threshold} s={rule.min_execution_steps} {self.setting.aggregate}"
+            f"{' aligned' if rule.aligned and rule.strategy is Strategy.SYNC else ''}, "
             + "; ".join(str(fault) for fault in self.faults)
         )
 
@@ -202,7 +209,7 @@ def draw(seed: int) -> FaultPlan:
     """Returns the plan of `seed`."""
     dice = random.Random(seed)
     apart = dice.random() < 0.5
-    setting = _setting(dice, apart)
+    setting = _setting(dice, apart, random.Random(f"other dice {seed}"))
     count = dice.randint(5, MOST_APART if apart else 10)
     times = _times(dice, count, apart)
     faults = [_fault(dice, dice.choice(_PASSING), at_s) for at_s in times]
@@ -213,17 +220,22 @@ def draw(seed: int) -> FaultPlan:
     return FaultPlan(seed, setting, tuple(faults), apart)
 
 
-def _setting(dice: random.Random, apart: bool) -> Setting:
+def _setting(dice: random.Random, apart: bool, other_dice: random.Random) -> Setting:
+    """Draws a setting; what `other_dice` say leaves everything else of a seed as it was without them."""
     action_hz = dice.choice(ACTION_RATES_HZ)
     rule = RequestRule(
         strategy=dice.choice(list(Strategy)),
         horizon=dice.choice((12, 20, 50) if action_hz < 20 else (25, 35, 50)),
         threshold=dice.choice((0.3, 0.5, 0.7, 1.0)),
         min_execution_steps=dice.choice((1, 5, 10)),
+        aligned=other_dice.random() < 0.5,
     )
     aggregate = dice.choice(list(AGGREGATIONS))
     link = _link(dice, apart)
     inference_ms, latency_ms = dice.uniform(10.0, 60.0), dice.choice((0.0, 0.0, 250.0))
+    slow = other_dice.random() < SLOW_SHARE
+    if slow:
+        latency_ms = other_dice.uniform(0.7, 1.3) * 1000 * rule.horizon / action_hz
     # The strictest that can be kept on this network when nothing is wrong; less holds for ever, rightly.
     round_trip_ns = int(
         (max(inference_ms, latency_ms) + 2.0 * (link.delay_ms + 3.0 * link.jitter_ms)) * NS_PER_MS
@@ -238,7 +250,7 @@ def _setting(dice: random.Random, apart: bool) -> Setting:
         offline_limit_ns=dice.choice((12, 60)) * NS_PER_S,
         camera_limit_ns=dice.choice((5, 9)) * NS_PER_S,
     )
-    return Setting(action_hz, rule, aggregate, safety, Service(link, inference_ms, latency_ms))
+    return Setting(action_hz, rule, aggregate, safety, Service(link, inference_ms, latency_ms, slow))
 
 
 def _link(dice: random.Random, apart: bool) -> LinkModel:

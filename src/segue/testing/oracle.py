@@ -28,6 +28,7 @@ from segue.core.facts import (
 from segue.core.schedule import DropReason
 from segue.core.types import ChunkRequest, FloatArray, Strategy
 from segue.core.watchdog import Cause, SafetyLevel
+from segue.testing.asking import AskingBooks
 from segue.testing.faults import MODEL_SCALE
 from segue.testing.simulation import KeptTick
 
@@ -75,6 +76,7 @@ class _Tally:
 
     Attributes:
         begun, merged, skipped: actions.
+        jumped: steps that were gone past without beginning them, as by `sync` aligned with time.
         issued: the newest request number.
         misses, bad: failures and bad chunks in a row.
         lost_since_ns: since the second failure in a row; the longest such time is `longest_lost_ns`.
@@ -84,6 +86,7 @@ class _Tally:
     begun: int = 0
     merged: int = 0
     skipped: int = 0
+    jumped: int = 0
     issued: int = 0
     misses: int = 0
     bad: int = 0
@@ -91,6 +94,11 @@ class _Tally:
     longest_lost_ns: int = 0
     blind_since_ns: int | None = None
     longest_blind_ns: int = 0
+
+    @property
+    def step(self) -> int:
+        """The next step."""
+        return self.begun + self.jumped
 
 
 @dataclass(slots=True)
@@ -126,6 +134,7 @@ class Oracle:
         self.tally = _Tally()
         self._config = config
         self._rest = rest_pose
+        self._asking = AskingBooks(config)
         self._state = _State()
         self._now_ns = 0
         self._low, self._high = (config.action.array(side) for side in ("low", "high"))
@@ -144,6 +153,7 @@ class Oracle:
     def _tick(self, kept: KeptTick) -> None:
         state, tick = self._state, kept.tick
         state.linked = kept.linked
+        self._asking.begins(kept.linked)
         self._note_blindness(kept.blind)
         self._note_epoch(kept)
         for event in tick.events:
@@ -151,6 +161,7 @@ class Oracle:
         self._expect(state.level is tick.level, "level", f"{tick.level.name} was not announced")
         if state.awaited is not None:
             state.awaited.doubtful |= kept.blind
+        self._rule_6(kept)
         if tick.request is not None:
             self._asked(tick.request)
         if tick.began is not None:
@@ -202,11 +213,15 @@ class Oracle:
                 if awaited and (event.number, event.epoch) == (awaited.request.number, awaited.request.epoch):
                     self._state.awaited = None
                     if event.reason is DropReason.ALL_PAST:
-                        self._all_past(awaited)
+                        self._all_past(awaited, event.delay_steps)
+                    elif event.reason is DropReason.TOO_OLD:
+                        round_trip_ns = self._now_ns - awaited.request.requested_ns
+                        self._note(self._asking.too_old(round_trip_ns, event.delay_steps, self._state.linked))
                     elif event.reason in _BAD:
                         tally.bad += 1
                         self._state.bad_limit_passed |= tally.bad >= 3
             case RequestMissed():
+                self._asking.missed(event)
                 if awaited and event.number == awaited.request.number:
                     self._state.awaited = None
                 tally.misses += 1
@@ -224,14 +239,24 @@ class Oracle:
             tally.longest_lost_ns = max(tally.longest_lost_ns, self._now_ns - tally.lost_since_ns)
         tally.misses, tally.lost_since_ns = 0, None
 
-    def _all_past(self, awaited: _Open) -> None:
+    def _note(self, wrong: str) -> None:
+        self._expect(not wrong, "forecast", wrong)
+
+    def _learn(self, request: ChunkRequest, said: int | None) -> None:
+        """Lets the books of delays learn from an answer that was taken."""
+        round_trip_ns = self._now_ns - request.requested_ns
+        self._note(self._asking.answered(request, round_trip_ns, said, self._state.linked))
+
+    def _all_past(self, awaited: _Open, delay_steps: int | None) -> None:
         begun = self.tally.begun - awaited.begun
         self._expect(begun > 0, "all_past", f"{begun} steps begun since, and a chunk was all past")
+        self._learn(awaited.request, delay_steps)
         self._good_news()
 
     def _taken(self, event: ChunkTaken) -> None:
         state, chunk, tally = self._state, event.chunk, self.tally
         self._good_news()
+        pauses = state.taken_in_epoch and state.level < SafetyLevel.HOLD
         state.taken_in_epoch = True
         awaited, state.awaited = state.awaited, None
         if awaited is None:
@@ -245,20 +270,28 @@ class Oracle:
         )
         text = f"chunk {chunk.request_number} of epoch {chunk.epoch} answered request {request.number}"
         self._expect(same, "stale", text)
-        begun, said = tally.begun - awaited.begun, event.merged.skipped
-        self._expect(said == begun, "skip", f"{said} actions skipped, {begun} steps begun since the request")
+        expected = self._asking.asked.forecast if self._asking.asked else None
+        right = expected in (None, event.forecast_steps)
+        self._expect(right, "forecast", f"{event.forecast_steps} were forecast, must be {expected}")
+        self._learn(request, event.delay_steps)
         used = np.clip(chunk.robot_actions[: self._config.rule.horizon], self._low, self._high)
+        jumped = self._jumped(request, len(used)) if pauses else 0
+        due, said = jumped + tally.begun - awaited.begun, event.merged.skipped
+        self._expect(said == due, "skip", f"{said} actions skipped, {due} steps begun since the request")
         tally.merged += len(used)
-        tally.skipped += begun
-        for index, target in enumerate(used[begun:][: self._kept()], begun):
+        tally.skipped += due
+        for index, target in enumerate(used[due:], due):
             state.plan[request.start_step + index] = target
 
-    def _kept(self) -> int | None:
+    def _jumped(self, request: ChunkRequest, length: int) -> int:
+        """Returns how far `sync` goes after a pause to be where the time is, if anything is left there."""
         rule = self._config.rule
-        if rule.strategy is not Strategy.SYNC:
-            return None
-        low_water = int(round(rule.threshold * rule.horizon, 9))
-        return max(1, rule.min_execution_steps, rule.horizon - low_water)
+        if rule.strategy is not Strategy.SYNC or not rule.aligned:
+            return 0
+        passed = self._asking.passed(self._now_ns - request.requested_ns)
+        jumped = passed if passed < length else 0
+        self.tally.jumped += jumped
+        return jumped
 
     def _changed(self, event: LevelChanged) -> None:
         state, change = self._state, event.change
@@ -301,9 +334,25 @@ class Oracle:
         self._expect(request.epoch == state.epoch, "epoch", f"request of epoch {request.epoch}")
         tally.issued = max(tally.issued, request.number)
         state.awaited = _Open(request, tally.begun)
+        self._asking.ask()
         start = request.start_step
-        self._expect(start == tally.begun, "start_step", f"{start}, {tally.begun} steps were begun")
+        self._expect(start == tally.step, "start_step", f"{start}, the next step is {tally.step}")
         self._leftover(request)
+
+    def _rule_6(self, kept: KeptTick) -> None:
+        """Checks that a chunk is asked for when it is time, and not before."""
+        state, tick, step = self._state, kept.tick, self.tally.step
+        if tick.level >= SafetyLevel.HOLD:
+            return  # nothing planned counts there, so whatever is asked is asked rightly
+        left = sum(planned >= step for planned in state.plan)
+        due = self._asking.due(left, step)
+        if tick.request is not None:
+            self._expect(due is not False, "early", f"asked at step {step} with {left} left")
+            return
+        may_ask = state.awaited is None and kept.linked and not kept.blind
+        boundary = tick.began is not None or tick.level is SafetyLevel.STARVED
+        if may_ask and boundary:
+            self._expect(due is not True, "late", f"not asked at step {step} with {left} left")
 
     def _leftover(self, request: ChunkRequest) -> None:
         planned = [step for step in self._state.plan if step >= request.start_step]
@@ -326,9 +375,9 @@ class Oracle:
         state, began = self._state, tick.began
         if began is None:
             return
-        text = f"step {began.step} began, {self.tally.begun} were begun before"
-        self._expect(began.step == self.tally.begun, "step", text)
-        planned = state.plan.pop(self.tally.begun, None)
+        text = f"step {began.step} began, the next was {self.tally.step}"
+        self._expect(began.step == self.tally.step, "step", text)
+        planned = state.plan.pop(self.tally.step, None)
         self._expect(planned is not None, "plan", f"step {began.step} began and was not planned")
         blends = self._config.blend is not None
         right = blends or planned is None or np.array_equal(planned, began.target)

@@ -18,7 +18,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from segue.client.commands import CommandLogHeader
 from segue.clock import NS_PER_MS, NS_PER_S
@@ -124,6 +124,8 @@ def _judged(plan: FaultPlan, world: World) -> SeedResult:
         return SeedResult(plan.seed, str(plan), 0, ("never started",), "", "never started")
     config = client.executor.config
     header = CommandLogHeader.of(config.control_hz, config.action_hz, config.safety, config.action.dimensions)
+    if header.age_ceiling_ns is None:
+        header = replace(header, age_ceiling_ns=_ceiling_ns(config, world.policy.spec.warm_inference_ns))
     found = [str(v) for v in check_commands([kept.row for kept in ticks], header)]
     oracle = Oracle(config, world.robot.rest_pose)
     found += [str(finding) for finding in oracle.judge(ticks)]
@@ -143,6 +145,12 @@ def _judged(plan: FaultPlan, world: World) -> SeedResult:
         counts=_counts(plan, ticks) + _returns(judged),
         recoveries_ms=tuple(ms for ms, _ in recoveries),
     )
+
+
+def _ceiling_ns(config: ExecutorConfig, warm_inference_ns: int) -> int:
+    """Returns the oldest that an action may be where nobody set a limit, from the text of FAULTS."""
+    patience_ns = min(max(3 * NS_PER_S, 3 * warm_inference_ns), 10 * NS_PER_S)
+    return int(config.rule.horizon * NS_PER_S / config.action_hz) + patience_ns
 
 
 def digest_of(ticks: Sequence[KeptTick]) -> str:
@@ -167,8 +175,9 @@ def _returns(judged: Sequence[Healing]) -> Counter[str]:
 
 
 def _inference_ns(plan: FaultPlan) -> int:
+    """Returns how long a good chunk takes; a policy far slower than it says has to teach that first."""
     service = plan.setting.service
-    return int(max(service.inference_ms, service.latency_ms) * NS_PER_MS)
+    return int(max(service.inference_ms, service.latency_ms) * NS_PER_MS) * (2 if service.slow else 1)
 
 
 def _recovery(healing: Healing, ticks: Sequence[KeptTick], inference_ns: int) -> tuple[float, str]:

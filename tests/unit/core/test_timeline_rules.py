@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -249,6 +251,124 @@ def test_rule_6_when_to_ask(threshold: float, min_steps: int, forecast_s: float,
     d = Driver.with_plan(config_of(rule=rule), 11, forecast_s=forecast_s)
     d.run(11)
     assert [r.asked for r in d.rows if r.asked is not None][1] == asks_at
+
+
+def asked_at(rule: RequestRule, action_hz: float, delay: int, steps: int) -> tuple[list[int], int]:
+    """Returns the steps at which is asked when every answer takes `delay` ticks, and the ticks that starve.
+
+    The first answers, of which the handshake knew nothing, are left out.
+    """
+    config = config_of(action_hz, action_hz, rule=rule)
+    d = Driver.with_plan(config, rule.horizon, forecast_s=delay / action_hz)
+    for _ in range(steps):
+        d.tick()
+        waiting = d.executor.scheduler.outstanding
+        if waiting is not None and d.now_ns - waiting.requested_ns >= round(delay * SECOND / action_hz):
+            d.reply("b", rule.horizon)
+    starved = sum(r.state == "STARVED" for r in d.rows[steps // 3 :])
+    return [r.start_step for r in d.requests][2:], starved
+
+
+@pytest.mark.parametrize("strategy", [Strategy.RTC, Strategy.ASYNC])
+@pytest.mark.parametrize(
+    ("horizon", "min_steps", "delay", "action_hz", "apart"),
+    [
+        (50, 6, 9, 30.0, 9),  # 3.3 requests a second
+        (8, 4, 2, 50.0, 4),
+        (8, 1, 3, 50.0, 3),
+        (50, 20, 9, 30.0, 20),
+        (50, 50, 9, 30.0, 40),  # s yields with d + 1 left
+        (8, 4, 4, 50.0, 4),  # the most that is possible: 2 d = H
+    ],
+)
+def test_rule_6_by_hand(
+    strategy: Strategy, horizon: int, min_steps: int, delay: int, action_hz: float, apart: int
+) -> None:
+    """With a steady delay requests are max(s, d) apart, counted from start to start, and none starves."""
+    rule = RequestRule(strategy, horizon, 1.0, min_steps)
+    asked, starved = asked_at(rule, action_hz, delay, 300)
+    assert {b - a for a, b in pairwise(asked)} == {apart}
+    assert starved == 0
+
+
+def test_rule_6_a_request_that_failed_does_not_count() -> None:
+    """After a failure s goes on counting from the last answered request, so the next is asked at once."""
+    rule = RequestRule(horizon=30, threshold=1.0, min_execution_steps=10)
+    d = Driver.with_plan(config_of(rule=rule), 30, forecast_s=0.1)
+    d.run(10)
+    assert d.last.request.start_step == 10
+    d.run(12)
+    d.executor.request_failed(d.now_ns, d.requests[-1].number, "refused")
+    d.run(13)
+    assert d.last.request.start_step == 13
+    d.run(14)
+    d.reply("b", 30)
+    d.run(27)
+    assert [r.asked for r in d.rows if r.asked is not None] == [0, 10, 13, 23]
+
+
+def test_rule_6_what_outlasts_a_chunk_is_asked_for_with_nothing_left() -> None:
+    """From forecast = H on every answer is used whole; one step less, and the plan is not waited out."""
+    for delay, whole in ((11, True), (10, False)):
+        rule = RequestRule(horizon=11, threshold=1.0, min_execution_steps=1)
+        d = Driver.with_plan(config_of(rule=rule), 11, forecast_s=delay / 10)
+        for _ in range(150):
+            d.tick()
+            waiting = d.executor.scheduler.outstanding
+            if waiting is not None and d.now_ns - waiting.requested_ns >= delay * 100 * MS:
+                d.reply("b", 11)
+        skipped = {e.merged.skipped for e in d.events(ChunkTaken)}
+        assert (skipped == {0}) is whole
+        assert not [reason for row in d.rows for reason in row.dropped]
+
+
+@pytest.mark.parametrize(("control_hz", "waits", "skips"), [(10.0, 3, 3), (100.0, 26, 3), (100.0, 30, 3)])
+def test_rule_6_aligned_sync_jumps_to_where_the_time_is(control_hz: float, waits: int, skips: int) -> None:
+    """At the merge the step goes on by the steps that would have begun since the request: skipped ones."""
+    each = int(control_hz / 10)
+    rule = RequestRule(Strategy.SYNC, horizon=6, aligned=True)
+    d = Driver.with_plan(config_of(control_hz=control_hz, rule=rule), 6)
+    d.run(6 * each + waits - 1)
+    assert d.requests[-1].start_step == d.executor.step == 6
+    d.reply("b", 6)
+    d.run(12 * each + waits)
+    assert [r.begun for r in d.rows if r.begun][-3:] == names("b", skips, 5)
+    assert d.requests[-1].start_step == d.executor.step == 12
+    counts = d.executor.queue.counts
+    assert (counts.merged, counts.executed, counts.skipped) == (12, 6 + 6 - skips, skips)
+    begun = [r.step for r in d.rows if r.begun]
+    assert all(b > a for a, b in pairwise(begun))
+
+
+def test_rule_6_nothing_is_jumped_over_from_rest() -> None:
+    """The first chunk of a start, of an epoch and after a hold is played from its first action on."""
+    rule = RequestRule(Strategy.SYNC, horizon=6, aligned=True)
+    d = Driver(config_of(rule=rule, safety=STOP_NOW))
+    d.open(forecast_s=0.1)
+    d.tick(4)
+    d.reply("a", 6)
+    d.tick(3)
+    d.executor.reset()
+    d.tick(3)
+    d.reply("b", 6)
+    d.tick(3)
+    cut(d)
+    d.tick(5)
+    d.reply("c", 6)
+    d.tick(2)
+    assert [e.merged.skipped for e in d.events(ChunkTaken)] == [0, 0, 0]
+    assert d.rows[-1].begun == "c1"
+
+
+@pytest.mark.parametrize(("waits", "begun"), [(5, "b5"), (6, "b0"), (9, "b0")])
+def test_rule_6_no_jump_executes_nothing(waits: int, begun: str) -> None:
+    """A chunk of six that took five steps is begun at its last action, one that took six at its first."""
+    rule = RequestRule(Strategy.SYNC, horizon=6, aligned=True)
+    d = Driver.with_plan(config_of(rule=rule, safety=SafetyConfig(min_deadline_ns=SECOND)), 6)
+    d.run(6 + waits - 1)
+    d.reply("b", 6)
+    d.tick()
+    assert d.rows[-1].begun == begun
 
 
 def test_rule_7_forecast_and_guidance_delay() -> None:
