@@ -349,7 +349,7 @@ class ChunkExecutor:
         at_rest = (SafetyLevel.HOLD, SafetyLevel.FAULT)
         if change.after in at_rest:
             # An answer that is waited for no longer is as overdue as one whose deadline passed.
-            self.troubles.overdue += change.cause is Cause.TOO_OLD and facts.asked_age_ns is not None
+            self.troubles.link.overdue += change.cause is Cause.TOO_OLD and facts.asked_age_ns is not None
             self._new_epoch()
             last = self._session.applied if self._session.applied is not None else self.motion.sent
             self.motion.hold_at(last, tick, safety.hold_ramp_ns / NS_PER_S)

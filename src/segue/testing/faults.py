@@ -29,7 +29,6 @@ from segue.policies.scripted import ScriptedConfig, ScriptedPolicy
 from segue.testing.faultplan import Fault, FaultKind
 from segue.testing.robots import FakeRobot
 from segue.testing.simlink import Partition
-from segue.testing.simserver import ServiceTime
 from segue.testing.simulation import SimClient, Simulation
 from segue.wire.refusal import Reason
 
@@ -230,7 +229,7 @@ def _slow(world: World, fault: Fault) -> None:
 
 def _quick(world: World, fault: Fault) -> None:
     time = world.simulation.server.time
-    world.simulation.server.time = ServiceTime(time.inference_ms, time.latency_ms)
+    world.simulation.server.time = replace(time, stretch=None)
 
 
 # --- the policy and what it says ----------------------------------------------------------------

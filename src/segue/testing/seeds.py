@@ -28,7 +28,7 @@ from segue.core.types import Guidance
 from segue.core.watchdog import Cause, SafetyLevel
 from segue.policies.scripted import ScriptedConfig
 from segue.testing.checker import check_commands
-from segue.testing.faultplan import CONTROL_HZ, ENDINGS, MINUTE_S, FaultKind, FaultPlan, draw
+from segue.testing.faultplan import CONTROL_HZ, ENDINGS, MINUTE_S, FaultKind, FaultPlan, Service, draw
 from segue.testing.faults import Healing, MoodyPolicy, WeakRobot, World, strike
 from segue.testing.linkjudge import LinkJudge
 from segue.testing.oracle import Oracle
@@ -98,8 +98,12 @@ def _world(plan: FaultPlan) -> World:
         _configure(plan, robot), guidance, link=setting.service.link, seed=plan.seed, keep_commands=True
     )
     client = SimClient(robot, setup)
-    server = SimServer(policy, ServiceTime(setting.service.inference_ms, setting.service.latency_ms))
+    server = SimServer(policy, _service_time(setting.service))
     return World(Simulation(server, [client], CONTROL_HZ), client, robot, policy, [])
+
+
+def _service_time(service: Service) -> ServiceTime:
+    return ServiceTime(service.inference_ms, service.latency_ms, declares=not service.slow)
 
 
 def _configure(plan: FaultPlan, robot: WeakRobot) -> Callable[[PolicySpec], ExecutorConfig]:
@@ -125,7 +129,9 @@ def _judged(plan: FaultPlan, world: World) -> SeedResult:
     config = client.executor.config
     header = CommandLogHeader.of(config.control_hz, config.action_hz, config.safety, config.action.dimensions)
     if header.age_ceiling_ns is None:
-        header = replace(header, age_ceiling_ns=_ceiling_ns(config, world.policy.spec.warm_inference_ns))
+        header = replace(
+            header, age_ceiling_ns=_ceiling_ns(config, world.simulation.server.declared.warm_inference_ns)
+        )
     found = [str(v) for v in check_commands([kept.row for kept in ticks], header)]
     oracle = Oracle(config, world.robot.rest_pose)
     found += [str(finding) for finding in oracle.judge(ticks)]

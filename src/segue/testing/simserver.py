@@ -45,11 +45,14 @@ class ServiceTime:
     Attributes:
         inference_ms: one batch on the policy thread; requests queue behind it.
         latency_ms: least time from arrival to answer, as `--inference_latency` makes it.
+        declares: the server says so at the handshake, as a real one does; one that does not is slower
+            than it says.
         stretch: multiplies `inference_ms` by what it returns for each batch, for slow spells.
     """
 
     inference_ms: float = 20.0
     latency_ms: float = 0.0
+    declares: bool = True
     stretch: Callable[[int], float] | None = None
 
     def inference_ns(self, now_ns: int) -> int:
@@ -225,20 +228,23 @@ class SimServer:
         return [(d.client, d.reply) for d in sorted(leaving, key=lambda d: d.at_ns)]
 
     def _describe(self, client: int, call: Call, now_ns: int) -> None:
-        description = ServerDescription("simulated", SUPPORTED_VERSIONS, (self._declared(),), True)
+        description = ServerDescription("simulated", SUPPORTED_VERSIONS, (self.declared,), True)
         self._leave(now_ns, client, call, encode_description(description).SerializeToString())
 
-    def _declared(self) -> PolicySpec:
-        return declared(self.policy.spec, int(self.time.latency_ms * NS_PER_MS))
+    @property
+    def declared(self) -> PolicySpec:
+        """The policy's spec as clients are told it."""
+        latency_ms = self.time.latency_ms if self.time.declares else 0.0
+        return declared(self.policy.spec, int(latency_ms * NS_PER_MS))
 
     def _open(self, client: int, call: Call, now_ns: int) -> None:
         if self.mischief.refuse_opens is not None:
             raise Refused(self.mischief.refuse_opens, "told to refuse")
         handshake = decode_handshake(parse(pb.OpenRequest, call.data))
         if self.mischief.takes_everybody:
-            spec = self._declared()
+            spec = self.declared
             handshake = replace(handshake, robot=RobotSpec("any", spec.observation, spec.action))
-        welcome = self._process.sessions.open(handshake, self._declared(), now_ns)
+        welcome = self._process.sessions.open(handshake, self.declared, now_ns)
         self._leave(now_ns, client, call, encode_welcome(welcome).SerializeToString())
 
     def _enqueue(self, client: int, call: Call, now_ns: int) -> None:
