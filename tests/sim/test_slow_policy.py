@@ -143,7 +143,7 @@ def test_only_what_nobody_can_wait_for_is_missed_for_ever() -> None:
     assert not made.events(ChunkTaken)
     assert made.ticks[-1].tick.exit is ExitReason.LINK_LOST
     assert re.match(r"an answer takes [23]\.\d\d s, with which actions get", made.words)
-    assert "none may be older than 2.00 s (--safety.max_action_age_s" in made.words
+    assert "none may be older than 2.00 s (--safety.max_action_age_s)" in made.words
     (said,) = [e for e in made.events(OutlookChanged) if isinstance(e, OutlookChanged)]
     assert (said.after, said.delay_steps) == (Standing.TOO_OLD, 76)
 

@@ -41,5 +41,5 @@ def _age_sentence(plan: RunPlan, settled: ControlPlan, policy: PolicySpec) -> st
     return (
         f"no action older than {limit_s:.2f} s will be executed: {horizon} actions at {hz:g} Hz last "
         f"{horizon / hz:.2f} s, and {beyond_s:.2f} s are for answers, which are said to take "
-        f"{policy.warm_inference_ns / NS_PER_S:.2f} s ({AGE_FLAG} says otherwise)"
+        f"{policy.warm_inference_ns / NS_PER_S:.2f} s ({AGE_FLAG} sets another limit)"
     )

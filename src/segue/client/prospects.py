@@ -54,7 +54,7 @@ class Prospects:
             oldest_s = outlook.oldest_ns(delay_steps) / NS_PER_S
             return (
                 f"{takes}, with which actions get {oldest_s:.2f} s old, and none may be older than "
-                f"{self.ceiling_ns / NS_PER_S:.2f} s: the arm will hold; {AGE_FLAG} says how old"
+                f"{self.ceiling_ns / NS_PER_S:.2f} s ({AGE_FLAG}): the arm will hold"
             )
         if standing is Standing.LASTS:
             return f"{takes} again, and a chunk has {horizon}: the plan lasts"
@@ -73,7 +73,8 @@ class Prospects:
         """Returns which chunks, rate or round trip would be enough, each by itself."""
         enough, hz = longest_delay(self.rule.horizon), self.action_hz
         longer, most = 2 * delay_steps, self.policy_horizon
-        ways = [f"chunks of {longer} actions" + (f" (the policy makes {most})" if longer > most else "")]
+        how = f"the policy makes {most}" if longer > most else "--actions_per_chunk"
+        ways = [f"chunks of {longer} actions ({how})"]
         if enough:
             slower_hz = math.floor(100 * enough * hz / delay_steps) / 100
             ways.append(f"{slower_hz:g} steps a second (--fps)")

@@ -14,7 +14,7 @@ from typing import Annotated
 import annotated_types as at
 
 from segue.config.constraints import PlainPath, is_host
-from segue.config.refusal import Refused
+from segue.config.refusal import Refused, shown
 from segue.config.schema import Help
 
 Name = Annotated[str, at.Predicate(is_host)]
@@ -56,7 +56,7 @@ def check_pair(cert_file: Path | None, key_file: Path | None) -> None:
     """
     if (cert_file is None) != (key_file is None):
         given, missing = ("cert_file", "key_file") if cert_file else ("key_file", "cert_file")
-        raise Refused(f"tls.{given}", f"needs tls.{missing} beside it", str(cert_file or key_file))
+        raise Refused(f"tls.{given}", f"needs tls.{missing} beside it", shown(str(cert_file or key_file)))
 
 
 def token_given(auth: AuthConfig) -> bool:

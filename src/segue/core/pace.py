@@ -121,5 +121,5 @@ class Pace:
         return (
             f"an answer takes {round_trip_ns / NS_PER_S:.2f} s, with which actions get "
             f"{oldest_ns / NS_PER_S:.2f} s old, and none may be older than "
-            f"{(self.ceiling_ns or 0) / NS_PER_S:.2f} s ({AGE_FLAG} says how old)"
+            f"{(self.ceiling_ns or 0) / NS_PER_S:.2f} s ({AGE_FLAG})"
         )

@@ -129,11 +129,10 @@ class _State:
 class Oracle:
     """Goes through a run tick by tick."""
 
-    def __init__(self, config: ExecutorConfig, rest_pose: FloatArray) -> None:
+    def __init__(self, config: ExecutorConfig) -> None:
         self.findings: list[Finding] = []
         self.tally = _Tally()
         self._config = config
-        self._rest = rest_pose
         self._asking = AskingBooks(config)
         self._state = _State()
         self._now_ns = 0

@@ -133,7 +133,7 @@ def _judged(plan: FaultPlan, world: World) -> SeedResult:
             header, age_ceiling_ns=_ceiling_ns(config, world.simulation.server.declared.warm_inference_ns)
         )
     found = [str(v) for v in check_commands([kept.row for kept in ticks], header)]
-    oracle = Oracle(config, world.robot.rest_pose)
+    oracle = Oracle(config)
     found += [str(finding) for finding in oracle.judge(ticks)]
     found += LinkJudge().judge(client.end.notes)
     judged = _judged_healings(plan, world)

@@ -77,6 +77,7 @@ def test_a_run_leaves_its_records_and_repeats_from_them(tmp_path: Path, address:
     assert finished(run) == 0, run.said()
     first, second = (load_run([f"--config_path={each.config}"]).config for each in (folder, again))
     assert (first.job, first.execution, first.robot) == (second.job, second.execution, second.robot)
+    assert first.execution.strategy == summary["strategy"] == "rtc"  # which was chosen
     assert json.loads(again.summary.read_text())["policy"] == summary["policy"]
 
 

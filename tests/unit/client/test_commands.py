@@ -4,6 +4,7 @@ import json
 import math
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -108,6 +109,8 @@ def test_the_header_of_a_run_says_its_ramps_in_seconds() -> None:
     """A header is made of a run's rates and safety, whose nanoseconds become seconds."""
     safety = SafetyConfig(hold_ramp_ns=200_000_000, resume_ramp_ns=300_000_000, park_ns=4_000_000_000)
     assert CommandLogHeader.of(100.0, 10.0, safety, DIMENSIONS) == HEADER
+    strict = replace(safety, max_action_age_ns=2_000_000_000)
+    assert CommandLogHeader.of(100.0, 10.0, strict, DIMENSIONS).age_ceiling_ns == 2_000_000_000
 
 
 def test_a_damaged_row_is_refused(tmp_path: Path) -> None:

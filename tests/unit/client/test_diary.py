@@ -9,6 +9,7 @@ from segue.client.diary import Diary, event_line
 from segue.client.mailbox import mailbox_pair
 from segue.client.messages import Record, Say, Status
 from segue.core.facts import ChunkDropped, ChunkTaken, Event, LevelChanged, RequestMissed
+from segue.core.outlook import OutlookChanged, Standing
 from segue.core.queue import Merged
 from segue.core.schedule import DropReason
 from segue.core.types import ActionChunk
@@ -101,7 +102,27 @@ def test_a_change_of_state_has_every_promised_field() -> None:
                 "round_trip_ms": 120.0,
             },
         ),
-        (ChunkDropped(4, 2, DropReason.TOO_OLD), "chunk_dropped", {"number": 4, "reason": "too_old"}),
+        (
+            ChunkDropped(4, 2, DropReason.TOO_OLD, 2_500_000_000, 75),
+            "chunk_dropped",
+            {"number": 4, "reason": "too_old", "round_trip_ms": 2500.0, "delay_steps": 75},
+        ),
+        (
+            ChunkDropped(4, 2, DropReason.NOT_ASKED),
+            "chunk_dropped",
+            {"number": 4, "round_trip_ms": None, "delay_steps": None},
+        ),
+        (
+            OutlookChanged(Standing.LASTS, Standing.RUNS_DRY, 39, 0.35897, 890_000_000),
+            "outlook",
+            {
+                "outlook_from": "LASTS",
+                "outlook_to": "RUNS_DRY",
+                "delay_steps": 39,
+                "starved_share": 0.359,
+                "oldest_action_ms": 890.0,
+            },
+        ),
         (RequestMissed(4, "deadline"), "request_missed", {"number": 4, "cause": "deadline"}),
         (LevelChanged(CHANGE, "", 0, None, 0), "level", {"action_age_ms": None}),
     ],

@@ -21,7 +21,7 @@ from segue.client.messages import (
 )
 from segue.clock import NS_PER_MS, NS_PER_S
 from segue.core.facts import ExitReason
-from segue.core.schedule import RequestRule
+from segue.core.schedule import RequestRule, RuleWishes
 from segue.core.specs import ActionSpec, Dimension, Kind, ObservationSpec, RobotSpec
 from segue.core.types import Strategy
 from segue.core.watchdog import SafetyConfig, SafetyLevel
@@ -138,6 +138,35 @@ def test_a_failed_camera_stops_the_asking_until_it_works() -> None:
     world.at(3.0, lambda: world.link.mailbox.put(CameraWorks()))
     world.run()
     assert asked[0] == asked[1] < len(world.link.asked)
+
+
+def test_a_plan_that_begins_to_run_dry_is_told_of_once() -> None:
+    """When answers become slower in mid-run a sentence has share and remedies, and a line the facts."""
+    world = World(control_plan(40.0, rule=RuleWishes(horizon=10)))
+    world.at(10.0, lambda: setattr(world.link, "delay_ns", 790 * NS_PER_MS))
+    world.run()
+    (line,) = [each for each in map(json.loads, world.lines()) if each["event"] == "outlook"]
+    assert (line["outlook_to"], line["delay_steps"]) == ("RUNS_DRY", 8)
+    (said,) = [m.text for m in world.said if isinstance(m, Say) and "starve" in m.text]
+    assert said == (
+        "an answer takes 8 steps at 10 Hz (0.80 s), and a chunk has 10: 37.5 % of the ticks will starve; "
+        "chunks of 16 actions (--actions_per_chunk), 6.25 steps a second (--fps) or a round trip of 500 ms "
+        "would mend it"
+    )
+
+
+def test_answers_that_nobody_can_wait_for_are_explained_at_the_end() -> None:
+    """Where the age limit forbids an answer, the status and the last sentence say how long it takes."""
+    limit = SafetyConfig(max_action_age_ns=1200 * NS_PER_MS, min_deadline_ns=2 * NS_PER_S)
+    world = World(control_plan(None, rule=RuleWishes(horizon=5), safety=limit))
+    world.link.delay_ns = 1490 * NS_PER_MS
+    ending = world.run()
+    assert ending.exit_code == 69
+    says = "an answer takes 1.50 s, with which actions get 2.00 s old, and none may be older than 1.20 s"
+    assert ending.detail.startswith(says)
+    assert "--safety.max_action_age_s" in ending.detail
+    details = {m.detail for m in world.said if isinstance(m, Status)}
+    assert any(each.startswith(says) for each in details)
 
 
 def test_a_refusal_in_mid_run_ends_with_76() -> None:

@@ -221,7 +221,8 @@ def test_the_share_that_will_starve_is_said_with_what_would_mend_it() -> None:
     shares = {26: "3.8 %", 30: "16.7 %", 39: "35.9 %", 45: "44.4 %"}
     for d, share in shares.items():
         (said,) = at_100_hz(d)
-        assert f"an answer takes {d} steps at 100 Hz, and a chunk has 50: {share} of the ticks" in said
+        takes = f"an answer takes {d} steps at 100 Hz ({d / 100:.2f} s), and a chunk has 50"
+        assert said.startswith(f"{takes}: {share} of the ticks will starve")
         assert f"chunks of {2 * d} actions (the policy makes 50)" in said
         assert f"{2500 / d:.6f}"[:5].rstrip("0") in said
         assert "a round trip of 250 ms would mend it" in said
@@ -285,7 +286,7 @@ def test_the_oldest_that_an_action_may_be_is_said_with_the_reason() -> None:
     (said,) = opening(plan, settle(plan, policy()), policy())
     assert said == (
         "no action older than 4.67 s will be executed: 50 actions at 30 Hz last 1.67 s, and 3.00 s are for "
-        "answers, which are said to take 0.02 s (--safety.max_action_age_s says otherwise)"
+        "answers, which are said to take 0.02 s (--safety.max_action_age_s sets another limit)"
     )
     plan = run_plan(rule=RuleWishes(Strategy.RTC), safety=SafetyConfig(max_action_age_ns=2 * NS_PER_S))
     (said,) = opening(plan, settle(plan, policy()), policy())

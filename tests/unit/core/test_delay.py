@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from segue.core.delay import WINDOW, DelayForecast
+from segue.core.interpolate import StepGrid
 
 from .driver import MS, SECOND
 
@@ -58,6 +59,26 @@ def test_microseconds_of_lateness_never_make_a_step(
         exact = round(ticks * SECOND / control_hz)
         forecasts = [DelayForecast(action_hz, control_hz).observe(exact + j) for j in (0, jitter_ns)]
         assert forecasts[0] == forecasts[1] == max(1, -(-ticks * action_hz // control_hz))
+
+
+def test_what_may_have_been_a_cold_start_is_believed_until_the_next_answer() -> None:
+    """A suspicion raises the forecast, lowers it never, and goes with the next sample."""
+    forecast = DelayForecast(10.0, 100.0)
+    forecast.suspect(2 * SECOND)
+    assert forecast.steps == 20
+    assert forecast.observe(300 * MS) == forecast.steps == 3
+    forecast.suspect(100 * MS)
+    assert forecast.steps == 3
+
+
+@pytest.mark.parametrize(("action_hz", "control_hz"), [(10.0, 10.0), (10.0, 100.0), (30.0, 100.0)])
+def test_steps_that_would_have_begun_lie_on_the_grid(action_hz: float, control_hz: float) -> None:
+    """They are those which begin before the tick of the answer, and never more than the delay in steps."""
+    forecast, grid = DelayForecast(action_hz, control_hz), StepGrid.of(action_hz, control_hz)
+    for ticks in range(60):
+        waited_ns = round(ticks * SECOND / control_hz)
+        begun = sum(grid.begin(k) < ticks for k in range(61))
+        assert forecast.begun_in(waited_ns) == begun <= max(forecast.steps_of(waited_ns), 0 if ticks else 1)
 
 
 def test_time_is_exact_at_rates_that_do_not_divide_a_second() -> None:

@@ -201,6 +201,16 @@ def test_an_action_past_its_age_is_seen(log: Log) -> None:
     assert log.but(at, age_limit_ns=age - 1).rules() == {Rule.AGE}
 
 
+def test_an_age_limit_above_the_ceiling_is_reported(log: Log) -> None:
+    """A row that allows more than the run's ceiling is reported, one that allows as much is not."""
+    highest = max(row.age_limit_ns for row in log.rows)
+    at = next(i for i, row in enumerate(log.rows) if row.age_limit_ns == highest)
+    judged = Log(replace(log.header, age_ceiling_ns=highest), log.rows)
+    assert judged.rules() == set()
+    assert judged.but(at, age_limit_ns=highest + 1).rules() == {Rule.AGE}
+    assert log.but(at, age_limit_ns=10 * highest).rules() == set()
+
+
 def test_a_step_begun_twice_is_seen(log: Log) -> None:
     """A step that begins again is reported as such."""
     first = log.first(_began, 200)
