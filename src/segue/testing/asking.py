@@ -32,11 +32,12 @@ class Asked:
 
 
 class AskingBooks:
-    """What one run knows of its delays."""
+    """What one run knows of its delays; `jumped` steps were gone past without beginning them."""
 
     def __init__(self, config: ExecutorConfig) -> None:
         self.asked: Asked | None = None
         self.answered_step = 0
+        self.jumped = 0
         self._rule = config.rule
         self._tick_hz = Fraction(config.control_hz)
         self._ticks_per_step = Fraction(config.control_hz) / Fraction(config.action_hz)

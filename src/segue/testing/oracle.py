@@ -76,7 +76,6 @@ class _Tally:
 
     Attributes:
         begun, merged, skipped: actions.
-        jumped: steps that were gone past without beginning them, as by `sync` aligned with time.
         issued: the newest request number.
         misses, bad: failures and bad chunks in a row.
         lost_since_ns: since the second failure in a row; the longest such time is `longest_lost_ns`.
@@ -86,7 +85,6 @@ class _Tally:
     begun: int = 0
     merged: int = 0
     skipped: int = 0
-    jumped: int = 0
     issued: int = 0
     misses: int = 0
     bad: int = 0
@@ -94,11 +92,6 @@ class _Tally:
     longest_lost_ns: int = 0
     blind_since_ns: int | None = None
     longest_blind_ns: int = 0
-
-    @property
-    def step(self) -> int:
-        """The next step."""
-        return self.begun + self.jumped
 
 
 @dataclass(slots=True)
@@ -173,6 +166,11 @@ class Oracle:
             self._paused(kept)
         state.sent = tick.action
         state.applied = state.applied if kept.applied is None else kept.applied
+
+    @property
+    def _step(self) -> int:
+        """The next step: those that were begun, and those that were gone past."""
+        return self.tally.begun + self._asking.jumped
 
     def _expect(self, holds: bool, rule: str, text: str) -> None:
         if not holds:
@@ -289,7 +287,7 @@ class Oracle:
             return 0
         passed = self._asking.passed(self._now_ns - request.requested_ns)
         jumped = passed if passed < length else 0
-        self.tally.jumped += jumped
+        self._asking.jumped += jumped
         return jumped
 
     def _changed(self, event: LevelChanged) -> None:
@@ -335,12 +333,12 @@ class Oracle:
         state.awaited = _Open(request, tally.begun)
         self._asking.ask()
         start = request.start_step
-        self._expect(start == tally.step, "start_step", f"{start}, the next step is {tally.step}")
+        self._expect(start == self._step, "start_step", f"{start}, the next step is {self._step}")
         self._leftover(request)
 
     def _rule_6(self, kept: KeptTick) -> None:
         """Checks that a chunk is asked for when it is time, and not before."""
-        state, tick, step = self._state, kept.tick, self.tally.step
+        state, tick, step = self._state, kept.tick, self._step
         if tick.level >= SafetyLevel.HOLD:
             return  # nothing planned counts there, so whatever is asked is asked rightly
         left = sum(planned >= step for planned in state.plan)
@@ -374,9 +372,9 @@ class Oracle:
         state, began = self._state, tick.began
         if began is None:
             return
-        text = f"step {began.step} began, the next was {self.tally.step}"
-        self._expect(began.step == self.tally.step, "step", text)
-        planned = state.plan.pop(self.tally.step, None)
+        text = f"step {began.step} began, the next was {self._step}"
+        self._expect(began.step == self._step, "step", text)
+        planned = state.plan.pop(self._step, None)
         self._expect(planned is not None, "plan", f"step {began.step} began and was not planned")
         blends = self._config.blend is not None
         right = blends or planned is None or np.array_equal(planned, began.target)
