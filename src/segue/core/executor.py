@@ -110,7 +110,7 @@ class ChunkExecutor:
 
     def words(self) -> str:
         """Returns what is wrong, in words; empty when nothing is or nobody said more."""
-        return self.troubles.words() or self.pace.hopeless()
+        return self.troubles.words() or self.pace.hopeless() or self.troubles.link.words()
 
     # --- what the outside reports -------------------------------------------------------------
 

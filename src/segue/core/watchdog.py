@@ -166,6 +166,10 @@ class LinkTroubles:
     said: str = ""
     ends_as: str = ""
 
+    def words(self) -> str:
+        """Returns why requests fail, in words; empty while none do."""
+        return self.said if self.misses else ""
+
     def failed(self, cause: str, ends_as: str) -> None:
         """Notes why a request or a dial failed; silence takes nothing back that was said."""
         if ends_as or not self.said:
@@ -208,9 +212,8 @@ class Troubles:
         return self.stop or (Cause.PAUSED if self.paused else None)
 
     def words(self) -> str:
-        """Returns what failed, in words; empty when nothing did or nobody said more."""
-        said = self.link.said if self.link.misses else ""
-        return (self.latched[1] if self.latched else None) or self.camera or self.other_policy or said
+        """Returns what failed beside the link, in words; empty when nothing did."""
+        return (self.latched[1] if self.latched else None) or self.camera or self.other_policy or ""
 
 
 @dataclass(frozen=True, slots=True)
