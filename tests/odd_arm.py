@@ -19,7 +19,7 @@ from segue.client.plan import ExecutionPlan, LinkPlan, OutputPlan, RobotPart, Ru
 from segue.core.schedule import RequestRule
 from segue.core.specs import CameraSpec
 from segue.core.types import Guidance, Strategy
-from segue.core.watchdog import OnLinkLoss, SafetyConfig
+from segue.core.watchdog import OnLinkLoss, Resume, SafetyConfig
 from segue.errors import SegueError
 from segue.testing.cameras import FakeCamera
 from segue.wire.channel import Keepalive, client_options
@@ -64,6 +64,8 @@ def run_plan(wish: dict[str, Any]) -> RunPlan:
     safety = wish["safety"] | {}
     if "on_link_loss" in safety:
         safety["on_link_loss"] = OnLinkLoss(safety["on_link_loss"])
+    if "resume" in safety:
+        safety["resume"] = Resume(safety["resume"])
     seconds, strategy = wish["seconds"], Strategy(wish["strategy"])
     execution = ExecutionPlan(
         rule=RequestRule(strategy=strategy, horizon=50, threshold=0.5, min_execution_steps=10),

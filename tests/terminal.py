@@ -10,7 +10,7 @@ import subprocess
 import sys
 import termios
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,17 @@ _IN_BACKGROUND = ("sh", "-mc", '"$@" & wait $!', "sh")
 class AtTerminal:
     """`segue …` as a person runs it; its records are in `folder`."""
 
-    def __init__(self, words: Sequence[str], folder: Path, background: bool = False) -> None:
-        """Starts it; in the background of the terminal, as a shell does with an ``&``."""
+    def __init__(
+        self,
+        words: Sequence[str],
+        folder: Path,
+        background: bool = False,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        """Starts it; in the background of the terminal, as a shell does with an ``&``.
+
+        `environment` is added to this process's.
+        """
         self.folder = folder
         self._screen = b""
         self._keys, self._terminal = pty.openpty()
@@ -36,7 +45,7 @@ class AtTerminal:
             [*_TAKE_TERMINAL, os.ttyname(self._terminal), *command, f"--output_dir={folder}"],
             stdout=self._terminal,
             stderr=self._terminal,
-            env={**os.environ, **ENVIRONMENT},
+            env={**os.environ, **ENVIRONMENT, **(environment or {})},
             start_new_session=True,
         )
         threading.Thread(target=self._watch, daemon=True).start()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +16,7 @@ import pytest
 
 from segue.robots import so101_model
 from segue.tools.bench import sleeper_lateness
+from tests.faults.clocks import compiled
 from tests.faults.measures import BACK_MS, MS, TICK_MS, held_ms
 from tests.faults.report import Row
 from tests.processes import Arm, Server, command_line, wait_until
@@ -73,13 +73,7 @@ def test_a_wall_clock_that_jumps(
     tmp_path: Path,
 ) -> None:
     """With a wall clock that jumps by a day to and fro nothing is missed and nothing starves."""
-    compiler = shutil.which("cc")
-    if compiler is None:
-        pytest.skip("there is no C compiler to make the clock with")
-    clock = tmp_path / "jumping_clock.so"
-    source = Path(__file__).parent / "jumping_clock.c"
-    subprocess.run([compiler, "-shared", "-fPIC", "-o", clock, source, "-ldl"], check=True)
-    jumping = {"LD_PRELOAD": str(clock)}
+    jumping = compiled("jumping_clock", tmp_path)
     shown = [sys.executable, "-c", "import time; print(abs(time.time() - float(input())))"]
     seen = subprocess.run(
         shown,

@@ -18,6 +18,7 @@ import numpy as np
 from segue.cameras.base import check_size, driver_faults
 from segue.cameras.cv import load_cv2
 from segue.cameras.jpegstream import JpegStream
+from segue.clock import now_ns
 from segue.core.jpeg import MAX_JPEG_BYTES, jpeg_header, whole_jpeg
 from segue.core.specs import CameraSpec
 from segue.core.types import Frame, ImageArray
@@ -80,7 +81,7 @@ class FileCamera:
         self._due_s = max(self._due_s + period_s, time.monotonic() - period_s)
         time.sleep(max(0.0, self._due_s - time.monotonic()))
         self._number += 1
-        return Frame(image, time.monotonic_ns(), self._number, jpeg)
+        return Frame(image, now_ns(), self._number, jpeg)
 
     def close(self) -> None:
         """Closes the file; may be called more than once and after a fault."""

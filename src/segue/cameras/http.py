@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 from segue.cameras.base import check_size, driver_faults
 from segue.cameras.jpegstream import JpegStream
+from segue.clock import now_ns
 from segue.core.jpeg import jpeg_header
 from segue.core.specs import CameraSpec
 from segue.core.types import Frame
@@ -85,7 +86,7 @@ class HttpCamera:
         with driver_faults(self._url):
             jpeg = self._next(stream)
         self._number += 1
-        return Frame(None, time.monotonic_ns(), self._number, jpeg)
+        return Frame(None, now_ns(), self._number, jpeg)
 
     def close(self) -> None:
         """Closes the connection; may be called more than once and after a fault."""

@@ -7,6 +7,9 @@ look alike from here: no frame with a new number for too long. Equal pixels are
 no sign, a still scene has them too. A camera that fell out is opened anew, and
 so is one that is frozen or whose picture is not what its spec says: nobody
 behind has to look. One that blocks holds its thread until the driver gives up.
+
+While the computer sleeps pictures grow old, and no camera is to blame: how old
+one is counts the sleep, how long a camera has delivered none does not.
 """
 
 from __future__ import annotations
@@ -14,11 +17,12 @@ from __future__ import annotations
 import threading
 from collections import deque
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from segue.cameras.base import Camera
-from segue.clock import NS_PER_MS, NS_PER_S, Clock, SystemClock
+from segue.clock import NS_PER_MS, NS_PER_S, Clock, SleepWatch, SystemClock
 from segue.core.jpeg import END as JPEG_END
 from segue.core.jpeg import MAX_JPEG_BYTES, MAX_JPEG_PIXELS, jpeg_header
 from segue.core.specs import CameraSpec
@@ -42,6 +46,13 @@ class WatchPlan:
     reopen_ns: int = NS_PER_S
 
 
+class _Since(NamedTuple):
+    """A moment: time without sleep, and how long the computer had slept by then."""
+
+    awake_ns: int
+    slept_ns: int
+
+
 class LatestFrame:
     """One camera and the thread that owns it."""
 
@@ -53,7 +64,7 @@ class LatestFrame:
         self._clock = clock or SystemClock()
         self._frames: deque[Frame] = deque(maxlen=1)
         self._error: str | None = None
-        self._since_ns = self._clock.now_ns()
+        self._since = self._now()
         self._stopping = threading.Event()
         self._arrived = threading.Condition()
         self._thread = threading.Thread(target=self._run, name=f"camera-{self.spec.name}", daemon=True)
@@ -64,7 +75,7 @@ class LatestFrame:
 
     def start(self) -> None:
         """Begins to grab."""
-        self._since_ns = self._clock.now_ns()
+        self._since = self._now()
         self._thread.start()
 
     def stop(self, timeout_s: float = 1.0) -> None:
@@ -111,19 +122,20 @@ class LatestFrame:
         """Returns what is wrong, in words with the camera's name; None while frames keep coming."""
         if self._error is not None:
             return f"camera {self.spec.name}: {self._error}"
-        now_ns, frames = self._clock.now_ns(), self._frames
-        silent_ns = now_ns - self._since_ns
+        now, since, frames = self._now(), self._since, self._frames
+        silent_ns = now.awake_ns - since.awake_ns
         if silent_ns > self._plan.stale_ns:
             return f"camera {self.spec.name}: no new picture for {silent_ns / NS_PER_S:.1f} s"
         # Pictures may keep coming and be old: from a buffer, or with a stamp that stands still.
-        age_ns = now_ns - frames[-1].captured_ns if frames else 0
+        slept_ns = now.slept_ns - since.slept_ns
+        age_ns = self._clock.now_ns() - frames[-1].captured_ns - slept_ns if frames else 0
         if age_ns > self._plan.stale_ns:
             return f"camera {self.spec.name}: its newest picture is {age_ns / NS_PER_S:.1f} s old"
         return None
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            opened_ns = self._clock.now_ns()
+            opened_ns = self._now().awake_ns
             try:
                 self._grab_until_it_fails()
             # Whatever a driver raises, the robot must learn of it and not lose the thread.
@@ -131,14 +143,17 @@ class LatestFrame:
                 self._error = str(error) or type(error).__name__
             retry_ns = self._plan.reopen_ns if self._frames else _FIRST_RETRY_NS
             # A frozen camera was given its time before it was closed, and must not wait once more.
-            self._stopping.wait(max(0, opened_ns + retry_ns - self._clock.now_ns()) / NS_PER_S)
+            self._stopping.wait(max(0, opened_ns + retry_ns - self._now().awake_ns) / NS_PER_S)
 
     def _grab_until_it_fails(self) -> None:
         try:
             self._camera.open()
-            opened_ns = self._clock.now_ns()
+            opened_ns = self._now().awake_ns
+            sleep = SleepWatch(self._clock)
             while not self._stopping.is_set():
-                self._put(self._camera.grab(), opened_ns)
+                frame = self._camera.grab()
+                if not sleep.slept_ns():  # else it may show what was there before, whatever its stamp says
+                    self._put(frame, opened_ns)
         finally:
             self._camera.close()
 
@@ -149,9 +164,13 @@ class LatestFrame:
         _check_frame(frame, self.spec)
         with self._arrived:
             self._frames.append(frame)
-            self._since_ns = self._clock.now_ns()
+            self._since = self._now()
             self._error = None
             self._arrived.notify_all()
+
+    def _now(self) -> _Since:
+        slept_ns = self._clock.slept_ns()
+        return _Since(self._clock.now_ns() - slept_ns, slept_ns)
 
     def _check_thawed(self, opened_ns: int) -> None:
         """Refuses a device that shows what it showed before for too long, after an opening too.
@@ -159,9 +178,9 @@ class LatestFrame:
         Raises:
             RobotFault: it does; in answer it is closed and opened anew.
         """
-        now_ns = self._clock.now_ns()
-        if now_ns - max(self._since_ns, opened_ns) > self._plan.stale_ns:
-            silent_s = (now_ns - self._since_ns) / NS_PER_S
+        now_ns, since_ns = self._now().awake_ns, self._since.awake_ns
+        if now_ns - max(since_ns, opened_ns) > self._plan.stale_ns:
+            silent_s = (now_ns - since_ns) / NS_PER_S
             raise RobotFault(f"no new picture for {silent_s:.1f} s: it shows the same one again and again")
 
 

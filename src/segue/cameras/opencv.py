@@ -23,6 +23,7 @@ import numpy as np
 
 from segue.cameras.base import check_size, driver_faults
 from segue.cameras.cv import load_cv2
+from segue.clock import now_ns
 from segue.core.jpeg import jpeg_header, whole_jpeg
 from segue.core.specs import CameraSpec
 from segue.core.types import Frame, ImageArray
@@ -167,7 +168,7 @@ class OpenCVCamera:
             raise RobotFault(f"{self._what} is not open")
         for _ in range(_MOST_DAMAGED):
             arrived = capture.grab()
-            stamp_ns = time.monotonic_ns()
+            stamp_ns = now_ns()
             if not arrived:
                 raise RobotFault(f"{self._what} delivers no more pictures: was it unplugged?")
             retrieved, raw = capture.retrieve()

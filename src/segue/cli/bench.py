@@ -150,6 +150,7 @@ def _robot(config: BenchConfig, address: str, folder: Path, *more: str) -> tuple
         f"--image_quality={QUALITY}",
         "--actions_per_chunk=50",
         "--chunk_size_threshold=1.0",
+        "--safety.resume=auto",
         f"--duration={config.duration:g}",
         f"--output_dir={folder}",
         *more,

@@ -64,6 +64,7 @@ SAME_FOR_ALL = (
     "--robot.type=sim_so101",
     "--task=lift the cubes",
     "--actions_per_chunk=50",
+    "--safety.resume=auto",  # there is nobody whom a simulated arm could hit
     f"--record_camera={CAMERA}",
 )
 

@@ -28,11 +28,13 @@ from segue.client.messages import Mark, Task
 from segue.client.operator import Desk
 from segue.config.constraints import MAX_TEXT_CHARS
 
+_GO = "g lets the arm go on after the computer slept"
 KEYS = (
     "n ends the episode or begins the next, y ends it as a success, x as failed, "
-    "t takes a new task, q stops, ? shows this"
+    f"t takes a new task, {_GO}, q stops, ? shows this"
 )
-_WISHES: Mapping[str, Wish] = {"n": Wish.NEXT, "y": Wish.SUCCESS, "x": Wish.FAILURE}
+REPLAY_KEYS = f"{_GO}, q stops, ? shows this"
+_WISHES: Mapping[str, Wish] = {"n": Wish.NEXT, "y": Wish.SUCCESS, "x": Wish.FAILURE, "g": Wish.GO}
 _QUESTION = "new task (ENTER takes it; an empty line or Esc keeps the old one): "
 _POLL_S = 0.1
 _SEQUENCE_S = 0.05
@@ -46,23 +48,25 @@ def at_terminal() -> bool:
     return sys.stdin is not None and not sys.stdin.closed and sys.stdin.isatty()
 
 
-def keyboard(console: Console) -> Keyboard | None:
+def keyboard(console: Console, has_episodes: bool = True) -> Keyboard | None:
     """Returns the person at standard input; None where that is no terminal."""
-    return Keyboard(sys.stdin.fileno(), console) if at_terminal() else None
+    return Keyboard(sys.stdin.fileno(), console, has_episodes) if at_terminal() else None
 
 
 class Keyboard:
     """An `Operator` who presses keys."""
 
-    def __init__(self, terminal: int, console: Console) -> None:
+    def __init__(self, terminal: int, console: Console, has_episodes: bool = True) -> None:
         """Leaves the terminal alone until somebody listens.
 
         Args:
             terminal: a descriptor of it.
             console: where answers and questions appear.
+            has_episodes: without them, as in a replay, there is nothing to end, to judge or to ask for.
         """
         self._terminal = terminal
         self._console = console
+        self._has_episodes = has_episodes
         self._over = threading.Event()
         self._stopped = False
 
@@ -83,7 +87,8 @@ class Keyboard:
             yield
             return
         thread = threading.Thread(target=self._watch, args=(desk, before), name="keyboard", daemon=True)
-        self._console.say("keys: n ends this episode, q stops, ? shows all")
+        first = "n ends this episode, " if self._has_episodes else ""
+        self._console.say(f"keys: {first}q stops, ? shows all")
         thread.start()
         try:
             yield
@@ -107,13 +112,14 @@ class Keyboard:
             self._over.set()  # the end of the input
         elif key == _ESC:
             self._skip_sequence()
-        elif key in _WISHES and not desk.tell(Mark(_WISHES[key])):
-            self._console.say(f"the arm did not hear the key {key}; press it again")
+        elif key in _WISHES and (self._has_episodes or _WISHES[key] is Wish.GO):
+            if not desk.tell(Mark(_WISHES[key])):
+                self._console.say(f"the arm did not hear the key {key}; press it again")
         elif key == "q":
             self._stop(desk)
         elif key == "?":
-            self._console.say(KEYS)
-        elif key == "t":
+            self._console.say(KEYS if self._has_episodes else REPLAY_KEYS)
+        elif key == "t" and self._has_episodes:
             self._new_task(desk, before)
 
     def _stop(self, desk: Desk) -> None:

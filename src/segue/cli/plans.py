@@ -21,7 +21,7 @@ from segue.config.serve import ServeConfig
 from segue.core.link.slowlink import SlowLinkRule
 from segue.core.schedule import DEFAULT_HORIZON, RuleWishes
 from segue.core.types import Guidance, Jacobian, RtcMode, Schedule, Strategy
-from segue.core.watchdog import OnLinkLoss, SafetyConfig
+from segue.core.watchdog import OnLinkLoss, Resume, SafetyConfig
 from segue.server.security import SecurityFiles, ServerSecurity
 from segue.server.settings import ServerConfig
 from segue.wire.keyfiles import TOKEN_VARIABLE
@@ -109,6 +109,7 @@ def safety(config: SafetySeconds) -> SafetyConfig:
     return SafetyConfig(
         max_action_age_ns=None if oldest is None else _ns(oldest),
         on_link_loss=OnLinkLoss(config.on_link_loss),
+        resume=Resume(config.resume),
         play_out_ns=_ns(config.play_out_s),
         hold_grace_ns=_ns(config.hold_grace_s),
         offline_limit_ns=_ns(config.offline_limit_s),

@@ -18,6 +18,7 @@ from segue.config.replay import ReplayConfig
 from segue.config.run import ExecutionConfig, JobConfig, LinkConfig, OutputConfig, RunConfig
 
 if TYPE_CHECKING:
+    from segue.cli.console import Console
     from segue.client.operator import Desk
     from segue.policies.base import Policy
 
@@ -99,7 +100,9 @@ def run_config(config: ReplayConfig, address: str) -> RunConfig:
 
 def _replay(config: ReplayConfig) -> int:
     from segue.cli.job import Job, carry_out
+    from segue.cli.keyboard import keyboard
     from segue.cli.parts import robot_and_cameras
+    from segue.client.operator import Nobody, Operator, Together
     from segue.policies.recorded import RecordedPolicy
     from segue.tools.recording import read_recording
 
@@ -108,7 +111,11 @@ def _replay(config: ReplayConfig) -> int:
     robot, _ = robot_and_cameras(run_config(config, LinkConfig().server_address))
     with _served(RecordedPolicy(recording, last_step.reached)) as address:
         again = replace(config, output_dir=None)
-        job = Job("replay", run_config(config, address), again, (robot, []), lambda console: last_step)
+
+        def operator(console: Console) -> Operator:
+            return Together(last_step, keyboard(console, has_episodes=False) or Nobody())
+
+        job = Job("replay", run_config(config, address), again, (robot, []), operator)
         return carry_out(job)
 
 

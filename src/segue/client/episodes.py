@@ -21,6 +21,7 @@ from segue.core.facts import ChunkTaken, Tick
 class Wish(StrEnum):
     """What a person beside the arm may say."""
 
+    GO = "go"  # the arm may move again after the computer slept
     NEXT = "next"  # ends the episode, or begins the next
     SUCCESS = "success"  # ends it, or judges the last
     FAILURE = "failure"
@@ -31,6 +32,7 @@ class Order(StrEnum):
 
     REST = "rest"
     GO = "go"
+    GO_ON = "go_on"
     END = "end"
 
 
@@ -100,6 +102,8 @@ class Episodes:
 
     def wish(self, wish: Wish, now_ns: int) -> Order | None:
         """Takes what a person said; returns what it comes to."""
+        if wish is Wish.GO:
+            return Order.GO_ON
         self._counted = True
         if self._ended_ns is None:
             return self._end(now_ns, VERDICTS[wish])
@@ -143,6 +147,13 @@ class Episodes:
         self._over = True
         if self._ended_ns is None:
             self._end(now_ns, None)
+
+    def leave_out(self, away_ns: int) -> None:
+        """Takes out of the present episode, or of the time to reset, what the computer slept through."""
+        if self._began_ns is not None:
+            self._began_ns += away_ns
+        if self._ended_ns is not None:
+            self._ended_ns += away_ns
 
     def news(self) -> list[News]:
         """Returns what is new since the last call."""

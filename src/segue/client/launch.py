@@ -119,7 +119,7 @@ def _run(plan: RunPlan, side: LinkSide, control: ControlProcess, operator: Opera
                 attention.enter_context(operator.listen(Desk(control.link.put, obey)))
             else:
                 control.link.close()
-            code = control.wait(lambda: _patience_s(settled, stop.asked, side.over))
+            code = control.wait(lambda: _patience_s(settled, stop.asked, side.over, side.waits_for_go))
             ended = side.finish() or _unheard(code, side.records_held_up)
             if code is None:
                 ended = Ended(_BUG, "stuck", _STUCK, ended.body)
@@ -136,10 +136,13 @@ def run_threaded(
     cameras: Sequence[Camera],
     reporter: Reporter | None = None,
     stop: StopSwitch | None = None,
+    *,
+    operator: Operator | None = None,
 ) -> Outcome:
     """Runs a robot in this process: the control loop on this thread, the link on others.
 
-    Nothing real-time is taken and no signal is handled; `stop` ends the run.
+    Nothing real-time is taken and no signal is handled; `stop` ends the run, and `operator` may say
+    something to it, such as go after the computer slept.
 
     Raises:
         SegueError: the run was refused before it began, or no server was found.
@@ -154,7 +157,8 @@ def run_threaded(
         if settled is not None:
             side.serve(link_side, pulse, settled)
             parts = Parts(SystemClock(), robot, link, records, stop, pulse)
-            say_last(records, ended_as(drive(settled, parts, in_process=False)))
+            with (operator or Nobody()).listen(Desk(link_side.put, stop.ask)):
+                say_last(records, ended_as(drive(settled, parts, in_process=False)))
             link.close()
         records.close()
         ended = side.finish()
@@ -162,17 +166,18 @@ def run_threaded(
     return _outcome(plan, side, ended or _stopped(stop))
 
 
-def _patience_s(settled: ControlPlan | None, asked: int, link_over: bool) -> float:
+def _patience_s(settled: ControlPlan | None, asked: int, link_over: bool, waits: bool = False) -> float:
     """Returns how long the control process may take to end from now on, s.
 
     Args:
         settled: what it does; None when it never began.
         asked: how often the end was asked for.
         link_over: it is alone, and plays out, holds, parks and ends by itself.
+        waits: for a person's go, since the computer slept, which may take for ever.
     """
     if settled is None or asked >= 2:
         return _EXTRA_S
-    if not link_over:
+    if waits or not link_over:
         return math.inf
     safety = settled.execution.safety
     orderly_ns = safety.play_out_ns + safety.hold_ramp_ns + safety.hold_grace_ns + safety.park_ns

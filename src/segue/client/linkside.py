@@ -34,6 +34,7 @@ from segue.core.facts import ExitReason
 from segue.core.link.dial import LinkSession
 from segue.core.link.heard import Heard, ends_as
 from segue.core.specs import CameraSpec, PolicySpec, RobotSpec
+from segue.core.watchdog import Cause
 from segue.errors import ConfigError, LinkLost, LocalProtocolError, Overloaded, SegueError
 from segue.wire.records import Handshake
 
@@ -106,6 +107,11 @@ class LinkSide:
     def records_held_up(self) -> bool:
         """Whether the recorder still waits for a disk or a pipe: what was said last may lie unread."""
         return self._recorder is not None and self._recorder.busy
+
+    @property
+    def waits_for_go(self) -> bool:
+        """Whether the arm holds since the computer slept, as far as was told."""
+        return self._recorder is not None and self._recorder.why == Cause.SLEPT
 
     @property
     def over(self) -> bool:

@@ -26,6 +26,7 @@ from segue.client.messages import (
     Status,
     Task,
 )
+from segue.client.naps import Naps
 from segue.client.pacing import Pacer, Turn
 from segue.client.plan import ControlPlan
 from segue.client.pulse import Pulse
@@ -104,7 +105,7 @@ class ControlLoop:
         log = parts.records if plan.log_commands else None
         self._commands = CommandLog(log, plan.log_header(robot.spec.action))
         self._alone = False
-        self._started_ns: int | None = None
+        self._naps = Naps(parts.clock, self.executor, self._episodes, self._diary)
 
     def __repr__(self) -> str:
         return f"<ControlLoop {self.executor!r}>"
@@ -157,12 +158,14 @@ class ControlLoop:
     def _turn(self, turn: Turn) -> ExitReason | None:
         """Makes one turn; returns why the run is over when it is."""
         now_ns, stop = turn.due_ns, self._parts.stop
-        if self._started_ns is None:
-            self._started_ns = now_ns
+        self._naps.begin(now_ns)
         if stop.asked >= 2:
             return ExitReason.SIGNALLED  # the arm holds what it was last told
+        self._slept()
         clock, began_ns = self._parts.clock, self._parts.clock.now_ns()
         observation = self.driver.look(now_ns)
+        if self._slept():
+            return None  # what was seen may be of before it: the next turn looks anew
         spent_ns = clock.now_ns() - began_ns
         self._read_mail(now_ns)
         self._obey(now_ns)
@@ -176,6 +179,15 @@ class ControlLoop:
             self.executor.stop(ExitReason.LINK_LOST)  # nobody is left who could dial
         return tick.exit
 
+    def _slept(self) -> bool:
+        """Returns whether the computer slept just now; then the arm is held, and its driver told."""
+        slept = self._naps.noticed()
+        if slept:
+            self._beyond("slept", None)
+            if self._alone:
+                self._naps.left_alone()
+        return slept
+
     def _read_mail(self, now_ns: int) -> None:
         for message in self.driver.take_mail(now_ns):
             self._take(message, now_ns)
@@ -183,11 +195,12 @@ class ControlLoop:
             self._alone = True
             self._diary.write("link_process_gone", now_ns, {})
             self.executor.link_process_gone(now_ns)
+            self._naps.left_alone()
 
     def _take(self, message: Message, now_ns: int) -> None:
         match message:
             case Mark():
-                self._carry_out(self._episodes.wish(Wish(message.wish), now_ns))
+                self._carry_out(self._episodes.wish(Wish(message.wish), now_ns), now_ns)
             case Task():
                 self._change_task(message.text, now_ns)
             case _:
@@ -195,21 +208,25 @@ class ControlLoop:
 
     def _obey(self, now_ns: int) -> None:
         duration = self._plan.execution.duration_ns
-        time_is_up = duration is not None and now_ns - (self._started_ns or now_ns) >= duration
+        time_is_up = duration is not None and self._naps.lasted_ns(now_ns) >= duration
+        self._naps.heed(self._parts.stop.asked, now_ns)
         if self._parts.stop.asked:
             self.executor.stop(ExitReason.SIGNALLED)
         elif time_is_up or self._beyond("exhausted", False):
             self.executor.stop(ExitReason.DONE)
         if self.executor.troubles.stop is not None:
             self._episodes.close(now_ns)
-        self._carry_out(self._episodes.due(now_ns, self.executor.rested))
+        if not self._naps.waits:
+            self._carry_out(self._episodes.due(now_ns, self.executor.rested), now_ns)
 
-    def _carry_out(self, order: Order | None) -> None:
+    def _carry_out(self, order: Order | None, now_ns: int) -> None:
         match order:
             case Order.REST:
                 self.executor.pause()
             case Order.GO:
                 self.executor.go()
+            case Order.GO_ON:
+                self._naps.go(now_ns)
             case Order.END:
                 self.executor.stop(ExitReason.DONE)
 
@@ -247,7 +264,7 @@ class ControlLoop:
     def _status(self, tick: Tick, now_ns: int) -> Status:
         waiting = tick.waiting and tick.level <= SafetyLevel.DEGRADED
         return Status(
-            t_s=round((now_ns - (self._started_ns or now_ns)) / NS_PER_S, 3),
+            t_s=round(self._naps.passed_ns(now_ns) / NS_PER_S, 3),
             level=WAITING if waiting else tick.level.name,
             queue_steps=len(self.executor.queue),
             delay_steps=self._latest.delay_steps,
@@ -264,6 +281,8 @@ class ControlLoop:
         if cause in (Cause.TOO_OLD, Cause.GRACE_OVER):
             return pace.too_old() if cause is Cause.TOO_OLD else pace.hopeless()
         troubles = self.executor.troubles
+        if cause is Cause.SLEPT:
+            return "g goes on" if self._naps.waits else ""
         if cause is Cause.CAMERA:
             return troubles.camera or ""
         return troubles.latched[1] if troubles.latched and cause is troubles.latched[0] else ""

@@ -8,11 +8,12 @@ what is said there like any other message; nobody at the desk can hold it up.
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from typing import Protocol
 
-from segue.client.messages import Message
+from segue.client.episodes import Wish
+from segue.client.messages import Mark, Message
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,10 @@ class Desk:
     tell: Callable[[Message], bool]
     stop: Callable[[int], None]
 
+    def go(self) -> bool:
+        """Says that the arm may move again after the computer slept; False when there was no room."""
+        return self.tell(Mark(Wish.GO))
+
 
 class Operator(Protocol):
     """Whoever may come to the desk."""
@@ -34,6 +39,23 @@ class Operator(Protocol):
     def listen(self, desk: Desk) -> AbstractContextManager[object]:
         """Returns what lasts for as long as the desk is open; leaving it must not take long."""
         ...
+
+
+class Together:
+    """Several operators at one desk."""
+
+    def __init__(self, *operators: Operator) -> None:
+        self._operators = operators
+
+    def __repr__(self) -> str:
+        return f"<Together {self._operators}>"
+
+    def listen(self, desk: Desk) -> AbstractContextManager[object]:
+        """Lets all of them come to `desk`."""
+        with ExitStack() as stack:  # who came already leaves again when another one fails
+            for operator in self._operators:
+                stack.enter_context(operator.listen(desk))
+            return stack.pop_all()
 
 
 class Nobody:

@@ -140,8 +140,9 @@ class Pictures:
 def _young(camera: LatestFrame, since_ns: int) -> Frame:
     periods_s = _PERIODS / camera.spec.fps
     oldest_ns = since_ns - int(periods_s * NS_PER_S)
-    # A camera that has failed already is not waited for.
-    waited = camera.latest() is None or camera.wait_since(oldest_ns, periods_s)
+    # A camera that has failed already is not waited for; after a sleep of the computer none has.
+    failed = camera.latest() is None and camera.fault() is not None
+    waited = failed or camera.wait_since(oldest_ns, periods_s)
     frame = camera.latest() if waited else None
     if frame is None:
         raise RobotFault(camera.fault() or f"camera {camera.spec.name}: no fresh picture")

@@ -95,14 +95,15 @@ class ControlProcess:
 
         Args:
             patience_s: is asked again and again how much longer it may take from now on, s; what
-                was said once may become less, not more.
+                was said once may become less, not more, but for infinity: after it, it counts anew.
 
         Returns:
             None when it took longer and was killed.
         """
         deadline = math.inf
         while time.monotonic() < deadline:
-            deadline = min(deadline, time.monotonic() + patience_s())
+            left_s = patience_s()
+            deadline = min(deadline, time.monotonic() + left_s) if left_s < math.inf else math.inf
             try:
                 code = self._process.wait(_POLL_S)
             except subprocess.TimeoutExpired:

@@ -14,7 +14,7 @@ import os
 import threading
 from collections.abc import Callable
 
-from segue.clock import NS_PER_MS, NS_PER_S, Clock
+from segue.clock import NS_PER_MS, NS_PER_S, Clock, SleepWatch
 
 # A loop of 100 Hz has then missed twenty ticks: no longer a busy machine, but something wrong.
 SILENT_NS = 200 * NS_PER_MS
@@ -105,13 +105,18 @@ class PulseWatch:
             self._thread.join()
 
     def _run(self) -> None:
-        silent_since_ns = 0
+        silent_since_ns, woke_ns = 0, 0
+        sleep = SleepWatch(self._clock)
         while not self._stopping.wait(self._limit_ns / _LOOKS / NS_PER_S):
             last_ns, now_ns = self._pulse.last_ns, self._clock.now_ns()
+            if sleep.slept_ns():
+                woke_ns = now_ns  # nobody ticks while the computer sleeps
             if silent_since_ns and last_ns != silent_since_ns:
                 if last_ns != _AT_REST:
                     self._tell(last_ns - silent_since_ns, True)
                 silent_since_ns = 0
-            elif not silent_since_ns and last_ns != _AT_REST and now_ns - last_ns > self._limit_ns:
-                silent_since_ns = last_ns
-                self._tell(now_ns - last_ns, False)
+            elif not silent_since_ns and last_ns != _AT_REST:
+                silent_ns = now_ns - max(last_ns, woke_ns)
+                if silent_ns > self._limit_ns:
+                    silent_since_ns = last_ns
+                    self._tell(silent_ns, False)

@@ -138,11 +138,12 @@ class RunFiles:
 
 
 class Recorder:
-    """The thread that takes what both sides say."""
+    """The thread that takes what both sides say; `why` is the cause of the level that was told last."""
 
     def __init__(self, sides: Sequence[Mailbox], files: RunFiles, reporter: Reporter) -> None:
         """Listens to `sides` once started."""
         self.ended: Ended | None = None
+        self.why = ""
         self._sides = list(sides)
         self._files = files
         self._reporter = reporter
@@ -188,6 +189,7 @@ class Recorder:
                 case Commands():
                     self._files.commands(message.body)
                 case Status():
+                    self.why = message.why
                     self._files.queue(message)
                     self._reporter.status(message)
                 case Say():

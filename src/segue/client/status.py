@@ -30,6 +30,7 @@ _WORDS = {
     Cause.BAD_CHUNKS.value: "three bad chunks in a row",
     Cause.ROBOT.value: "the robot failed",
     Cause.DANGER.value: "the robot is in danger",
+    Cause.SLEPT.value: "the computer slept",
     Cause.PAUSED.value: "between two episodes",
     Cause.STOP_ASKED.value: "stopping; once more stops here",
     Cause.DONE.value: "done",

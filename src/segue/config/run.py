@@ -45,6 +45,7 @@ MAX_SERIAL_HZ = 200.0
 CONTROL_HZ = 100.0
 
 OnLinkLossName = Literal["play_out", "stop_now"]
+ResumeName = Literal["ask", "auto"]
 StrategyName = Literal["auto", "rtc", "async", "sync"]
 AggregateName = Literal["weighted_average", "latest_only", "average", "conservative", "temporal_ensemble"]
 
@@ -150,7 +151,18 @@ class ExecutionConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SafetyConfig:
+class ChoicesConfig:
+    """What an arm does by itself."""
+
+    on_link_loss: Annotated[OnLinkLossName, Help("go on for play_out_s, or hold at once")] = "play_out"
+    resume: Annotated[
+        ResumeName,
+        Help("after the computer slept, ask waits for a person (key g) before anything moves, auto goes on"),
+    ] = "ask"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SafetyConfig(ChoicesConfig):
     """What happens when something fails."""
 
     max_action_age_s: Annotated[
@@ -160,7 +172,6 @@ class SafetyConfig:
             "or 3 inferences as declared, at most 10 s"
         ),
     ] = None
-    on_link_loss: Annotated[OnLinkLossName, Help("go on for play_out_s, or hold at once")] = "play_out"
     play_out_s: Annotated[Seconds, Help("how much of the plan is still executed")] = 1.0
     hold_grace_s: Annotated[Seconds, Help("time held before the arm parks")] = 10.0
     offline_limit_s: Annotated[Limit, Help("time without a server that ends the run with 69")] = 60.0

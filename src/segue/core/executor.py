@@ -216,6 +216,20 @@ class ChunkExecutor:
             reason = self._verdict() if reason is ExitReason.DONE else reason
             self.troubles.stop, self._session.ending = CAUSES[reason], reason
 
+    def slept(self, now_ns: int) -> None:
+        """Notes that the computer slept until now: nothing of before holds, and `resume` says who goes on."""
+        facts = self._facts(now_ns, boundary=True)
+        change = self.watchdog.slept(now_ns)
+        self._begin_anew(now_ns)
+        if change is not None:
+            self._note(change, facts, now_ns)
+            self._hold()
+
+    def go_on(self, now_ns: int) -> None:
+        """Says, for a person, that the arm may move again after the computer slept."""
+        if self.watchdog.go_on(now_ns):
+            self._begin_anew(now_ns)
+
     # --- the tick -----------------------------------------------------------------------------
 
     def tick(self, now_ns: int, observation: Observation) -> Tick:
@@ -346,17 +360,20 @@ class ChunkExecutor:
         if change is None:
             return
         self._note(change, facts, now_ns)
-        at_rest = (SafetyLevel.HOLD, SafetyLevel.FAULT)
-        if change.after in at_rest:
+        if change.after in (SafetyLevel.HOLD, SafetyLevel.FAULT):
             # An answer that is waited for no longer is as overdue as one whose deadline passed.
             self.troubles.link.overdue += change.cause is Cause.TOO_OLD and facts.asked_age_ns is not None
             self._new_epoch()
-            last = self._session.applied if self._session.applied is not None else self.motion.sent
-            self.motion.hold_at(last, tick, safety.hold_ramp_ns / NS_PER_S)
+            self._hold()
         elif change.after is SafetyLevel.PARK:
             self.motion.park_at(self._rest(), tick, safety.park_ns / NS_PER_S)
         elif change.before in (SafetyLevel.HOLD, SafetyLevel.PARK):
             self.motion.resume(tick, safety.resume_ramp_ns / NS_PER_S)
+
+    def _hold(self) -> None:
+        """Stays where the driver was told to be last."""
+        last = self._session.applied if self._session.applied is not None else self.motion.sent
+        self.motion.hold_at(last, self._session.tick, self.config.safety.hold_ramp_ns / NS_PER_S)
 
     def _rest(self) -> FloatArray:
         """Returns where PARK goes; an arm that never moved lies well where its owner put it."""
@@ -419,7 +436,8 @@ class ChunkExecutor:
         troubles = self.troubles
         free = self._session.ready and self.scheduler.outstanding is None
         well = troubles.camera is None and troubles.other_policy is None and troubles.rest is None
-        return free and well and self.watchdog.level is not SafetyLevel.FAULT
+        may_move = self.watchdog.level is not SafetyLevel.FAULT and not self.watchdog.waits_for_go
+        return free and well and may_move
 
     def _begin(self) -> PlannedAction | None:
         if self.watchdog.level >= SafetyLevel.HOLD or not len(self.queue):
@@ -435,6 +453,16 @@ class ChunkExecutor:
         self.scheduler.cancel()
         self.queue.clear()
         self._mail.history.clear()
+
+    def _begin_anew(self, now_ns: int) -> None:
+        """Forgets what was planned and asked, and lets every limit count from now on."""
+        self._new_epoch()
+        troubles = self.troubles
+        if self._session.ready:
+            troubles.misses, troubles.lost_since_ns = 0, None
+        elif troubles.lost_since_ns is not None:
+            troubles.lost_since_ns = now_ns
+        troubles.camera_spell.since_ns = now_ns
 
     def _exit(self, now_ns: int) -> ExitReason | None:
         """Returns why the run is over, once the arm is at rest; where an end is due, asks for it first."""
@@ -464,6 +492,8 @@ class ChunkExecutor:
         return level <= SafetyLevel.STARVED and not late
 
     def _due(self, now_ns: int) -> ExitReason | None:
+        if self.watchdog.waits_for_go:  # nothing is asked, so nobody fails to answer
+            return None
         troubles, safety = self.troubles, self.config.safety
         lost = troubles.link.lost_since_ns
         # In a pause nothing is asked, so no chunk can come to say that the link is well again.

@@ -63,7 +63,7 @@ class Frame:
     Attributes:
         image: (height, width, 3) uint8 RGB; nobody writes to it after it was handed out. None
             leaves the decoding to whoever needs pixels: often nobody does.
-        captured_ns: monotonic time at which it was taken.
+        captured_ns: when it was taken, by `segue.clock.now_ns`, which goes on while the computer sleeps.
         number: counts up with every new picture of the device.
         jpeg: as the device delivered it, whole; None when there are only pixels.
     """

@@ -43,6 +43,13 @@ class OnLinkLoss(StrEnum):
     STOP_NOW = "stop_now"
 
 
+class Resume(StrEnum):
+    """Who lets the arm go on after the computer slept."""
+
+    ASK = "ask"
+    AUTO = "auto"
+
+
 class Cause(StrEnum):
     """Why a level is what it is."""
 
@@ -57,6 +64,7 @@ class Cause(StrEnum):
     BAD_CHUNKS = "bad_chunks"
     ROBOT = "robot"
     DANGER = "danger"
+    SLEPT = "slept"
     PAUSED = "paused"
     STOP_ASKED = "stop_asked"
     DONE = "done"
@@ -68,8 +76,21 @@ class Cause(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class SafetyConfig:
-    """The numbers of FAULTS.md; all are configuration.
+class Choices:
+    """What an arm does by itself, and what it leaves to a person.
+
+    Attributes:
+        on_link_loss: what becomes of the plan.
+        resume: after the computer slept; who stood beside the arm before may be anywhere by then.
+    """
+
+    on_link_loss: OnLinkLoss = OnLinkLoss.PLAY_OUT
+    resume: Resume = Resume.ASK
+
+
+@dataclass(frozen=True, slots=True)
+class SafetyConfig(Choices):
+    """The choices, and the numbers of FAULTS.md; all are configuration.
 
     Attributes:
         max_action_age_ns: the most that H / action_hz + 2 x forecast may come to; None pins it when
@@ -80,7 +101,6 @@ class SafetyConfig:
     """
 
     max_action_age_ns: int | None = None
-    on_link_loss: OnLinkLoss = OnLinkLoss.PLAY_OUT
     play_out_ns: int = 1 * NS_PER_S
     hold_grace_ns: int = 10 * NS_PER_S
     offline_limit_ns: int = 60 * NS_PER_S
@@ -312,7 +332,7 @@ class LevelChange:
 
 
 class Watchdog:
-    """Holds the present level and since when."""
+    """Holds the present level and since when; `waits_for_go` since the computer slept."""
 
     def __init__(self, config: SafetyConfig) -> None:
         self.config = config
@@ -320,6 +340,7 @@ class Watchdog:
         self.cause = Cause.STARTED
         self.since_ns = 0
         self.now_ns = 0
+        self.waits_for_go = False
 
     def __repr__(self) -> str:
         return f"<Watchdog {self.level.name} cause={self.cause.value}>"
@@ -336,12 +357,30 @@ class Watchdog:
         self.level, self.cause, self.since_ns = wanted, cause, now_ns
         return change
 
+    def slept(self, now_ns: int) -> LevelChange | None:
+        """Holds from `now_ns` on, even on the way to rest; returns the change, None in HOLD and FAULT."""
+        if self.level is SafetyLevel.FAULT:
+            return None
+        before, self.level = self.level, SafetyLevel.HOLD
+        self.cause, self.since_ns = Cause.SLEPT, now_ns
+        self.waits_for_go = self.config.resume is Resume.ASK
+        return LevelChange(before, self.level, self.cause) if before is not self.level else None
+
+    def go_on(self, now_ns: int) -> bool:
+        """Ends the waiting for a person's go; returns whether there was any. The grace begins anew."""
+        waited, self.waits_for_go = self.waits_for_go, False
+        if waited:
+            self.since_ns = now_ns
+        return waited
+
     def _from_rest(
         self, wanted: SafetyLevel, cause: Cause, facts: Facts, troubles: Troubles, now_ns: int
     ) -> tuple[SafetyLevel, Cause]:
         """Decides what follows HOLD or PARK."""
         if wanted is SafetyLevel.FAULT:
             return wanted, cause
+        if self.waits_for_go:  # whatever moves an arm, to rest as well
+            return self.level, self.cause
         if wanted < SafetyLevel.HOLD and facts.fresh_chunk and facts.left:
             return min(wanted, SafetyLevel.DEGRADED), Cause.RESUMED
         ramp_is_over = now_ns - self.since_ns >= self.config.hold_ramp_ns

@@ -28,7 +28,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from segue.clock import Clock, SystemClock
+from segue.clock import AwakeClock, Clock
 from segue.core.specs import ActionSpec, Dimension, Kind, ObservationSpec, PolicySpec
 from segue.core.types import FloatArray, Guidance, Jacobian, Leftover, Observation, RtcMode
 from segue.errors import ConfigError, PolicyError
@@ -180,7 +180,7 @@ class FlowPolicy:
 
     def warm_up(self, clock: Clock | None = None) -> None:
         """Runs the plain and the guided path and declares the median of a few guided runs."""
-        clock = clock or SystemClock()
+        clock = clock or AwakeClock()
         plain = self._rehearsal(None)
         chunk = self.infer([plain])[0]
         guided = self._rehearsal(Leftover(chunk.robot_actions, chunk.model_actions))

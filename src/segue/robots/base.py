@@ -22,7 +22,7 @@ class RobotState:
     Attributes:
         state: joint values in the spec's order and units, shape (S,).
         environment: extra numbers named by the spec, shape (E,), may be empty.
-        captured_ns: monotonic time at which it was taken, where that was an earlier tick: a bus
+        captured_ns: when it was taken, by `segue.clock.now_ns`, where that was an earlier tick: a bus
             that misses one answers with what it knew last. None means just now.
     """
 
@@ -35,8 +35,9 @@ class Robot(Protocol):
     """A robot with a fixed set of joints.
 
     A robot may have more than this, and is asked for it by name: `summary()` adds numbers to the
-    run's summary, `notes()` returns sentences for the person at the terminal (each once), and
-    `exhausted` says that there is nothing left to do.
+    run's summary, `notes()` returns sentences for the person at the terminal (each once),
+    `exhausted` says that there is nothing left to do, and `slept()` is told that the computer slept,
+    so that it is no silence of the robot's.
     """
 
     @property

@@ -76,6 +76,12 @@ class DryRobot:
         say: Callable[[], Sequence[str]] | None = getattr(self._robot, "notes", None)
         return say() if say is not None else ()
 
+    def slept(self) -> None:
+        """Tells the robot that the computer slept, if it wants to know."""
+        heed: Callable[[], None] | None = getattr(self._robot, "slept", None)
+        if heed is not None:
+            heed()
+
     @property
     def exhausted(self) -> bool:
         """Whether the robot says that there is nothing left to do."""

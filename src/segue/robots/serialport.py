@@ -16,12 +16,11 @@ import fcntl
 import os
 import select
 import termios
-import time
 from typing import Protocol
 
 import serial
 
-from segue.clock import NS_PER_MS, NS_PER_S
+from segue.clock import NS_PER_MS, NS_PER_S, awake_ns, now_ns
 from segue.errors import RobotFault
 from segue.robots.sts3215 import BAUD
 
@@ -107,11 +106,11 @@ class SerialPort:
         Raises:
             RobotFault: the line is gone, or takes nothing for 50 ms.
         """
-        deadline_ns = time.monotonic_ns() + _WRITE_LIMIT_NS
+        deadline_ns = awake_ns() + _WRITE_LIMIT_NS
         try:
             left = self._taken(data)
             while left:
-                wait_s = (deadline_ns - time.monotonic_ns()) / NS_PER_S
+                wait_s = (deadline_ns - awake_ns()) / NS_PER_S
                 if wait_s <= 0 or not select.select([], [self._fd], [], wait_s)[1]:
                     raise RobotFault(f"port {self.path}: takes no bytes; {UNKNOWN}")
                 left = self._taken(left)
@@ -124,7 +123,7 @@ class SerialPort:
         Raises:
             RobotFault: the line is gone.
         """
-        wait_s = max(0, deadline_ns - time.monotonic_ns()) / NS_PER_S
+        wait_s = max(0, deadline_ns - now_ns()) / NS_PER_S
         try:
             if not select.select([self._fd], [], [], wait_s)[0]:
                 return b""

@@ -266,6 +266,12 @@ class SO101:
         told, self._last_notes = self._last_notes, []
         return told + (self._arm.health.take_notes() if self._arm is not None else [])
 
+    def slept(self) -> None:
+        """Forgets for how long servos had been mute or behind when the computer went to sleep."""
+        if self._arm is not None:
+            self._arm.pose.mute_since_ns = None
+            self._arm.follow.forget()
+
     def summary(self) -> dict[str, int]:
         """Returns what the bus counted, the highest temperature (°C) and the lowest voltage (mV)."""
         return _counted(self._arm) if self._arm is not None else self._counted

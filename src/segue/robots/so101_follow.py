@@ -54,6 +54,10 @@ class Follow:
             bounded[servo] = min(max(goals[servo], at - reach), at + reach)
         return bounded
 
+    def forget(self) -> None:
+        """Begins anew to see who is behind."""
+        self._behind = dict.fromkeys(self._behind)
+
     def heed(self, goals: Mapping[int, int], positions: Mapping[int, int], now_ns: int) -> None:
         """Takes a fresh pose beside the goals that were sent.
 

@@ -75,12 +75,12 @@ def lower(bus: ServoBus, clock: Clock, servos: Collection[int]) -> None:
         RobotFault: a servo does not answer or does not obey.
     """
     full = bus.read_all(list(servos), sts3215.TORQUE_LIMIT)
-    started_ns = clock.now_ns()
     for step in range(1, _STEPS + 1):
         left = 1 - step / _STEPS
         limits = {servo: round(each * left) for servo, each in full.items()}
         bus.sync_write(sts3215.TORQUE_LIMIT, limits)
-        clock.sleep_until(started_ns + step * LOWERING_NS // _STEPS)
+        # From now on, not from the start: after a sleep of the computer all strength would go at once.
+        clock.sleep_until(clock.now_ns() + LOWERING_NS // _STEPS)
     write_all(bus, sts3215.TORQUE_ENABLE, dict.fromkeys(servos, 0))
     # Else the next who switches torque on would have none.
     write_all(bus, sts3215.TORQUE_LIMIT, bus.read_all(list(servos), sts3215.MAX_TORQUE))

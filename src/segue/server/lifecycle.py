@@ -21,7 +21,7 @@ import grpc
 from grpc_health.v1 import health
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
-from segue.clock import NS_PER_S, Clock, SystemClock
+from segue.clock import NS_PER_S, AwakeClock, Clock
 from segue.errors import ConfigError, Overloaded
 from segue.policies.base import Policy
 from segue.server.arrivals import Arrivals
@@ -83,7 +83,8 @@ class PolicyServer:
         self._store = policy if isinstance(policy, PolicyStore) else PolicyStore.of(policy)
         opens = Rate(config.max_robots / _REFILL_S, _OPENS_AT_ONCE * config.max_robots)
         self._traffic = Traffic(opens)
-        clock = clock or SystemClock()
+        # Nothing here ages: while this computer sleeps nobody asks, waits, or hangs.
+        clock = clock or AwakeClock()
         self._worker = PolicyWorker(self._store, Batcher(config.max_batch), clock)
         self._watchdog = self._make_watchdog(clock, on_hang)
         self._health = Health()

@@ -15,6 +15,7 @@ import time
 import numpy as np
 import numpy.typing as npt
 
+from segue.clock import now_ns
 from segue.core.specs import CameraSpec
 from segue.core.types import Frame, ImageArray
 from segue.errors import RobotFault
@@ -72,7 +73,7 @@ class FakeCamera:
             return self._frozen
         self.grabbed += 1
         image = self._frames[self.grabbed % len(self._frames)]
-        self._frozen = Frame(image, time.monotonic_ns(), self.grabbed)
+        self._frozen = Frame(image, now_ns(), self.grabbed)
         return self._frozen
 
     def close(self) -> None:

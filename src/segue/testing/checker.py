@@ -42,6 +42,7 @@ TOLERANCE = 1e-9  # share of a number's size: double precision, some operations 
 GRID_TOLERANCE_NS = 2.0  # a period need not be a whole number of nanoseconds
 SHOWN = 10
 NEVER = 1 << 40  # ticks
+SLEEP_NS = NS_PER_S  # a computer that slept for longer may stop an arm on its way to rest
 
 _RUNNING = (SafetyLevel.RUN, SafetyLevel.DEGRADED, SafetyLevel.STARVED)
 _GOES_ON = (SafetyLevel.RUN, SafetyLevel.DEGRADED)
@@ -394,6 +395,8 @@ def _levels(log: _Log) -> Iterator[Violation]:
     if log.level[0] == SafetyLevel.PARK and not log.gap[0]:
         yield Violation(Rule.LEVELS, int(log.t[0]), "the log begins in PARK")
     known = ~log.gap[1:] | (log.level[:-1] == SafetyLevel.FAULT)  # a fault stays, whatever is missing
+    parked = (log.level[:-1] == SafetyLevel.PARK) & (log.level[1:] == SafetyLevel.HOLD)
+    known &= ~(parked & (np.diff(log.t) > SLEEP_NS))
     for i in np.flatnonzero((np.diff(log.level) != 0) & known) + 1:
         before, after = SafetyLevel(log.level[i - 1]), SafetyLevel(log.level[i])
         if after not in _FOLLOWS[before]:

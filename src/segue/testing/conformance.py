@@ -7,14 +7,13 @@ a plug-in's own test should call, and what Segue calls for its own devices.
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 
 from segue.cameras.base import Camera
-from segue.clock import NS_PER_S
+from segue.clock import NS_PER_S, awake_ns, now_ns
 from segue.core.jpeg import whole_jpeg
 from segue.core.specs import ActionSpec, CameraSpec, Kind, PolicySpec
 from segue.core.types import FloatArray, Frame, Guidance, Leftover, Observation
@@ -149,9 +148,9 @@ def check_camera(camera: Camera, frames: int = 6) -> None:
     for _ in range(2):
         camera.open()
         try:
-            begun_ns = time.monotonic_ns()
+            begun_ns = awake_ns()
             seen += [_checked_frame(camera) for _ in range(frames)]
-            took_s = (time.monotonic_ns() - begun_ns) / NS_PER_S
+            took_s = (awake_ns() - begun_ns) / NS_PER_S
         finally:
             camera.close()
             camera.close()  # may be called twice
@@ -172,7 +171,7 @@ def _checked_frame(camera: Camera) -> Frame:
     frame, spec = camera.grab(), camera.spec
     assert isinstance(frame, Frame), f"grab returned {type(frame).__name__}, not a Frame"
     assert frame.image is not None or frame.jpeg is not None, "a frame holds neither pixels nor a JPEG"
-    assert frame.captured_ns <= time.monotonic_ns(), "a picture is stamped with a time to come"
+    assert frame.captured_ns <= now_ns(), "a picture is stamped with a time to come"
     if frame.jpeg is not None:
         assert whole_jpeg(frame.jpeg) == frame.jpeg, "a frame's JPEG has no begin or end, or more than that"
         _check_pixels(pixels(replace(frame, image=None)), spec)

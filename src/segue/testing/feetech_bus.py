@@ -17,12 +17,11 @@ from __future__ import annotations
 import os
 import tempfile
 import threading
-import time
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from segue.clock import NS_PER_S
+from segue.clock import NS_PER_S, now_ns
 from segue.errors import ConfigError
 from segue.robots import sts3215
 from segue.robots.calibration import Calibration
@@ -203,13 +202,13 @@ class FeetechBus:
         """Moves a joint by hand; one that holds does not let it."""
         with self._lock:
             servo = self.servo(which)
-            servo.advance(time.monotonic_ns())
+            servo.advance(now_ns())
             servo.shaft.push(counts)
 
     def state(self) -> dict[str, dict[str, int]]:
         """Returns position, goal, torque and status of each servo by name, as they are now."""
         with self._lock:
-            self.line.advance(time.monotonic_ns())
+            self.line.advance(now_ns())
             return {servo.name: _state_of(servo) for servo in self.line.servos}
 
     def _take_link_away(self) -> None:

@@ -17,12 +17,11 @@ import ctypes
 import os
 import select
 import threading
-import time
 import tty
 from collections.abc import Iterable, Iterator
 
 from segue.client.realtime import take_realtime
-from segue.clock import NS_PER_S
+from segue.clock import NS_PER_S, now_ns
 from segue.testing.servo_line import Reply, ServoLine
 from segue.testing.servo_replies import Replies
 
@@ -76,7 +75,7 @@ class Pump:
         ready.set()
         while True:
             due_ns = self._replies.next_ns()
-            wait_s = pause_s if due_ns is None else max(0, due_ns - time.monotonic_ns()) / NS_PER_S
+            wait_s = pause_s if due_ns is None else max(0, due_ns - now_ns()) / NS_PER_S
             readable, _, _ = select.select([self._ours, self._woken], [], [], wait_s)
             if self._woken in readable:
                 return
@@ -84,18 +83,18 @@ class Pump:
                 self._hear()
             elif due_ns is None:
                 with self._lock:
-                    self._line.advance(time.monotonic_ns())
+                    self._line.advance(now_ns())
             self._say()
 
     def _hear(self) -> None:
         data = os.read(self._ours, _CHUNK)
-        now_ns = time.monotonic_ns()
+        heard_ns = now_ns()
         with self._lock:
-            replies = self._line.feed(data, now_ns)
+            replies = self._line.feed(data, heard_ns)
         self._replies.add(_bundled(replies))
 
     def _say(self) -> None:
-        data = self._replies.take(time.monotonic_ns())
+        data = self._replies.take(now_ns())
         if data:
             # Full when nobody reads; a real adapter's buffer would run over, too.
             with contextlib.suppress(BlockingIOError):

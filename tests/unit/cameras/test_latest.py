@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pytest
 
 from segue.cameras.latest import LatestFrame, WatchPlan
-from segue.clock import NS_PER_MS, NS_PER_S
+from segue.clock import NS_PER_MS, NS_PER_S, SystemClock
 from segue.core.specs import CameraSpec
 from segue.core.types import Frame
 from segue.errors import RobotFault
@@ -304,4 +304,88 @@ def test_a_jpeg_that_claims_a_huge_size_is_a_fault_of_a_camera_of_any_size() -> 
     watched.start()
     assert wait_until(lambda: "65535x65535" in (watched.fault() or ""))
     camera.release()
+    watched.stop()
+
+
+class Laptop(SystemClock):
+    """A host that sleeps when it is told to."""
+
+    def __init__(self) -> None:
+        self.away_ns = 0
+
+    def now_ns(self) -> int:
+        return super().now_ns() + self.away_ns
+
+    def slept_ns(self) -> int:
+        return super().slept_ns() + self.away_ns
+
+
+def test_a_sleep_of_the_computer_is_no_fault_of_a_camera() -> None:
+    """After fifteen seconds of sleep the old picture is too old to go, and the camera has its time anew."""
+    clock = Laptop()
+    camera = HandCamera(frame(1, clock.now_ns()))
+    watched = LatestFrame(camera, QUICK, clock)
+    watched.start()
+    assert watched.wait_first(WAIT_S)
+    clock.away_ns += 15 * NS_PER_S
+    assert watched.fault() is None
+    assert watched.latest() is None
+    assert wait_until(lambda: "no new picture for 0." in (watched.fault() or ""))
+    camera.release()
+    watched.stop()
+
+
+def test_a_camera_that_had_failed_before_the_sleep_has_failed_after_it() -> None:
+    """A camera that raises stays at fault, however long the computer slept."""
+    clock = Laptop()
+    camera = FakeCamera(SPEC)
+    watched = LatestFrame(camera, QUICK, clock)
+    watched.start()
+    assert watched.wait_first(WAIT_S)
+    camera.fail()
+    assert wait_until(lambda: watched.fault() is not None)
+    clock.away_ns += 15 * NS_PER_S
+    assert watched.fault() is not None
+    watched.stop()
+
+
+class Napping(FakeCamera):
+    """A camera in the middle of whose third picture the computer sleeps."""
+
+    def __init__(self, clock: Laptop) -> None:
+        super().__init__(SPEC)
+        self.clock = clock
+
+    def grab(self) -> Frame:
+        made = super().grab()
+        if made.number == 3:
+            self.clock.away_ns += 15 * NS_PER_S
+        return Frame(made.image, self.clock.now_ns(), made.number)
+
+
+def test_a_picture_that_was_taken_around_the_sleep_is_not_shown() -> None:
+    """A picture that the driver had before the sleep and handed out after it is of the world of before."""
+    clock = Laptop()
+    watched = LatestFrame(Napping(clock), QUICK, clock)
+    watched.keep(64)
+    watched.start()
+    assert wait_until(lambda: getattr(watched.latest(), "number", 0) > 4)
+    watched.stop()
+    numbers = [getattr(watched.at(kept.captured_ns), "number", 0) for kept in watched._frames]
+    assert 3 not in numbers
+    assert {2, 4} <= set(numbers)
+
+
+def test_a_frozen_camera_is_not_opened_anew_for_a_sleep() -> None:
+    """The same picture just before and just after the sleep closes nothing."""
+    clock = Laptop()
+    camera = Counted()
+    watched = LatestFrame(camera, WatchPlan(stale_ns=NS_PER_S, reopen_ns=NS_PER_S // 20), clock)
+    watched.start()
+    assert watched.wait_first(WAIT_S)
+    camera.freeze()
+    clock.away_ns += 15 * NS_PER_S
+    time.sleep(0.3)
+    assert (len(camera.opened_ns), watched.fault()) == (1, None)
+    camera.heal()
     watched.stop()

@@ -75,9 +75,9 @@ def person(monkeypatch: pytest.MonkeyPatch) -> Iterator[Listener]:
 
 
 def test_each_key_says_what_it_is_for(person: Listener) -> None:
-    """n, y and x are passed on as wishes, q as the signal of Ctrl-C, ? lists them, others mean nothing."""
-    person.press("nyxqNYz \n?")
-    person.until(Mark("next"), Mark("success"), Mark("failure"), signal.SIGINT)
+    """n, y, x and g are passed on as wishes, q as the signal of Ctrl-C, ? lists them, others mean nothing."""
+    person.press("nyxgqNYz \n?")
+    person.until(Mark("next"), Mark("success"), Mark("failure"), Mark("go"), signal.SIGINT)
     person.says(KEYS)
 
 

@@ -14,7 +14,7 @@ from segue.client.proxies import Proxy
 from segue.config import load_run, load_serve
 from segue.core.link.slowlink import SlowLinkRule
 from segue.core.types import Guidance, Jacobian, RtcMode, Schedule, Strategy
-from segue.core.watchdog import OnLinkLoss, SafetyConfig
+from segue.core.watchdog import OnLinkLoss, Resume, SafetyConfig
 from segue.errors import ConfigError
 from segue.policies.registry import load_policy
 from segue.server.store import PolicyStore
@@ -43,7 +43,8 @@ def test_every_flag_of_a_run_reaches_its_room(tmp_path: Path) -> None:
         --duration=1.5 --rtc.prefix_end=9 --rtc.max_weight=2 --rtc.schedule=ones --rtc.mode=trained
         --rtc.jacobian=identity --safety.max_action_age_s=3 --safety.on_link_loss=stop_now
         --safety.play_out_s=0.5 --safety.hold_grace_s=1 --safety.offline_limit_s=2 --safety.camera_limit_s=4
-        --safety.hold_ramp_s=0.1 --safety.resume_ramp_s=0.15 --safety.park_s=3.5 --safety.min_deadline_s=0.6
+        --safety.hold_ramp_s=0.1 --safety.resume=auto --safety.resume_ramp_s=0.15 --safety.park_s=3.5
+        --safety.min_deadline_s=0.6
         --record_camera=front --record_commands=false --tls.server_name=gpu-box --realtime=false
         --slow_link_upload_s=0.7 --slow_link_quality=33 --client_resize=false
     """
@@ -67,7 +68,7 @@ def test_every_flag_of_a_run_reaches_its_room(tmp_path: Path) -> None:
     assert execution.safety == SafetyConfig(
         max_action_age_ns=3000 * ms, on_link_loss=OnLinkLoss.STOP_NOW, play_out_ns=500 * ms,
         hold_grace_ns=1000 * ms, offline_limit_ns=2000 * ms, camera_limit_ns=4000 * ms, hold_ramp_ns=100 * ms,
-        resume_ramp_ns=150 * ms, park_ns=3500 * ms, min_deadline_ns=600 * ms,
+        resume_ramp_ns=150 * ms, park_ns=3500 * ms, min_deadline_ns=600 * ms, resume=Resume.AUTO,
     )  # fmt: skip
     assert (output.directory, output.record_camera, output.record_commands) == (tmp_path, "front", False)
     security = link.security

@@ -143,11 +143,13 @@ def test_recording_a_camera_that_is_not_there_is_refused(address: str, tmp_path:
 
 
 def test_a_control_process_has_as_long_as_its_end_takes() -> None:
-    """Without an end in sight it has for ever; alone as long as parking takes; told twice, seconds."""
+    """Without an end in sight, or waiting for a go, for ever; alone as parking takes; told twice, seconds."""
     settled = settle(plan_for("127.0.0.1:1"), policy())
     assert launch._patience_s(settled, 1, link_over=False) == math.inf
     alone = launch._patience_s(settled, 0, link_over=True)
     assert 15.2 + 3 <= alone <= 25  # played out 1 s, ramp 0.2 s, grace 10 s, parking 4 s
+    assert launch._patience_s(settled, 0, link_over=True, waits=True) == math.inf
+    assert 3 <= launch._patience_s(settled, 2, link_over=True, waits=True) <= 10
     assert 3 <= launch._patience_s(settled, 2, link_over=True) <= 10
     assert 3 <= launch._patience_s(None, 0, link_over=False) <= 10
 

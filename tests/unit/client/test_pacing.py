@@ -49,6 +49,29 @@ def test_a_period_that_is_not_whole_nanoseconds_does_not_drift() -> None:
     assert last - start == 3600 * 1_000_000_000
 
 
+def test_a_computer_that_slept_was_not_late() -> None:
+    """After a sleep of fifteen seconds the tick is the last that was due, and nothing counts as dropped."""
+    clock = Sleepy()
+    pacer = Pacer(clock, 100.0)
+    pacer.next_turn()
+    clock.suspend(15_000 * MS)
+    clock.late_ns = [3 * MS]
+    turn = pacer.next_turn()
+    assert (turn.due_ns, turn.lateness_ns, turn.dropped) == (15_010 * MS, 0, 0)
+    assert pacer.next_turn().due_ns == 15_020 * MS
+
+
+def test_a_machine_that_was_busy_beside_the_sleep_was_late() -> None:
+    """What is late beyond the sleep is counted as ever."""
+    clock = Sleepy()
+    pacer = Pacer(clock, 100.0)
+    pacer.next_turn()
+    clock.suspend(15_000 * MS)
+    clock.sleep_until(clock.now_ns() + 45 * MS)
+    turn = pacer.next_turn()
+    assert (turn.due_ns, turn.lateness_ns, turn.dropped) == (15_050 * MS, 35 * MS, 3)
+
+
 def test_spare_time_is_the_time_to_the_next_tick() -> None:
     """After a tick at 100 Hz that took no time, one period is to spare."""
     clock = VirtualClock(0)

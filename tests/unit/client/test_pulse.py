@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from segue.client.pulse import SILENT_NS, Pulse, PulseWatch, silent_after_ns
-from segue.clock import NS_PER_MS, SystemClock
+from segue.clock import NS_PER_MS, NS_PER_S, SystemClock
+from tests.unit.cameras.test_latest import Laptop
 
 WAIT_S = 10.0
 
@@ -107,3 +108,23 @@ def test_closing_twice_is_harmless() -> None:
     pulse.close()
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(descriptor)
+
+
+def test_a_sleep_of_the_computer_is_no_silence(pulse: Pulse) -> None:
+    """A loop that ticks until the sleep and goes on after it is not told of; one that does not go on is."""
+    clock, told = Laptop(), Told()
+    watch = PulseWatch(pulse, 40 * NS_PER_MS, clock, told)
+    pulse.beat(clock.now_ns())
+    watch.start()
+    for _ in range(20):
+        pulse.beat(clock.now_ns())
+        time.sleep(0.005)
+    clock.away_ns += 15 * NS_PER_S
+    for _ in range(20):
+        time.sleep(0.005)
+        pulse.beat(clock.now_ns())
+    assert told.words == []
+    clock.away_ns += 15 * NS_PER_S
+    assert told.heard.wait(WAIT_S)
+    watch.stop()
+    assert told.words[0][0] < NS_PER_S

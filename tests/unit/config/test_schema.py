@@ -82,6 +82,7 @@ def test_safety_has_the_core_s_numbers() -> None:
             ours, theirs = getattr(config, f"{name.removesuffix('_ns')}_s"), getattr(core, name)
             assert theirs == (None if ours is None else round(ours * 1e9)), name
     assert config.on_link_loss == core.on_link_loss
+    assert config.resume == core.resume
 
 
 @pytest.mark.parametrize("table", [ROBOTS, CAMERAS], ids=["robots", "cameras"])

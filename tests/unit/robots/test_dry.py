@@ -23,6 +23,11 @@ class TalkingRobot(FakeRobot):
     def notes(self) -> list[str]:
         return ["elbow_flex is warm"]
 
+    naps = 0
+
+    def slept(self) -> None:
+        self.naps += 1
+
 
 def test_a_whole_run_sends_the_robot_nothing() -> None:
     """A run that executes chunks, holds and parks leaves the log of writes empty and the arm at rest."""
@@ -52,6 +57,9 @@ def test_readings_faults_and_words_are_the_robots_own() -> None:
     np.testing.assert_array_equal(dry.read(0).state, robot.rest_pose)
     np.testing.assert_array_equal(dry.rest_pose, robot.rest_pose)
     assert (dry.summary(), dry.notes(), dry.exhausted) == ({"successes": 3}, ["elbow_flex is warm"], True)
+    dry.slept()
+    DryRobot(FakeRobot()).slept()  # one that does not want to know
+    assert robot.naps == 1
     robot.fails = "no answer from the bus"
     with pytest.raises(RobotFault, match="no answer from the bus"):
         dry.read(0)

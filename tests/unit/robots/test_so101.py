@@ -233,6 +233,26 @@ def test_a_servo_in_danger_latches_at_the_next_tick(bit: Status, words: str) -> 
     assert latched.value.exit_code == 80
 
 
+def test_a_sleep_of_the_computer_is_no_silence_of_the_servos() -> None:
+    """A servo that missed one answer just before the sleep has its 200 ms anew after it."""
+    made = connected()
+    made.line.faults.mute = frozenset({3})
+    made.tick(5)
+    made.clock.suspend(15_000 * MS)
+    made.arm.slept()
+    made.tick(2)
+    made.line.faults.mute = frozenset()
+    made.tick(3)
+    made.line.faults.mute = frozenset({3})
+    with pytest.raises(RobotFault, match="elbow_flex"):
+        made.tick(25)
+
+
+def test_an_arm_that_is_not_connected_need_not_know_of_a_sleep() -> None:
+    """Before `connect` there is nothing to forget."""
+    bench().arm.slept()
+
+
 def test_danger_is_seen_even_where_another_servo_is_mute() -> None:
     """A missed tick does not hide what the others say."""
     made = connected()

@@ -46,3 +46,15 @@ def test_a_short_lag_is_forgotten() -> None:
     for tick in range(300):
         goal = 2000 if tick % 40 == 0 else 2001 + BEHIND_COUNTS
         watch.heed({1: goal}, {1: 2000, 2: 0}, tick * 10 * MS)
+
+
+def test_a_lag_of_before_a_sleep_is_forgotten() -> None:
+    """A joint that was behind as the computer went to sleep has its half second anew."""
+    watch = follow()
+    goals, here = {1: 2001 + BEHIND_COUNTS}, {1: 2000, 2: 0}
+    watch.heed(goals, here, 0)
+    watch.forget()
+    watch.heed(goals, here, 15_000 * MS)
+    watch.heed(goals, here, 15_490 * MS)
+    with pytest.raises(SafetyLatch):
+        watch.heed(goals, here, 15_500 * MS)
