@@ -30,19 +30,24 @@ class AtTerminal:
         folder: Path,
         background: bool = False,
         environment: Mapping[str, str] | None = None,
+        before: Sequence[str] = (),
+        output: bool = True,
     ) -> None:
         """Starts it; in the background of the terminal, as a shell does with an ``&``.
 
-        `environment` is added to this process's.
+        `environment` is added to this process's; `before` are words that go before the command; without
+        `output` it leaves no records.
         """
         self.folder = folder
         self._screen = b""
+        self._hung_up = False
         self._keys, self._terminal = pty.openpty()
         self.mode = termios.tcgetattr(self._terminal)
-        before = _IN_BACKGROUND if background else ()
-        command = [*before, sys.executable, "-m", "segue.cli.main", *words]
+        shell = _IN_BACKGROUND if background else ()
+        records = [f"--output_dir={folder}"] if output else []
+        command = [*shell, *before, sys.executable, "-m", "segue.cli.main", *words]
         self.process = subprocess.Popen(
-            [*_TAKE_TERMINAL, os.ttyname(self._terminal), *command, f"--output_dir={folder}"],
+            [*_TAKE_TERMINAL, os.ttyname(self._terminal), *command, *records],
             stdout=self._terminal,
             stderr=self._terminal,
             env={**os.environ, **ENVIRONMENT, **(environment or {})},
@@ -82,6 +87,12 @@ class AtTerminal:
         """Returns whether the terminal's modes are those from before the command."""
         return bool(termios.tcgetattr(self._terminal) == self.mode)
 
+    def hang_up(self) -> None:
+        """Closes the terminal, as a window is closed."""
+        os.close(self._terminal)
+        os.close(self._keys)
+        self._hung_up = True
+
     def wait(self) -> int:
         """Waits for its end and returns the exit code."""
         return self.process.wait(WAIT_S)
@@ -91,8 +102,9 @@ class AtTerminal:
         if self._over() is False:
             self.process.send_signal(signal.SIGKILL)
         self.process.wait(WAIT_S)
-        os.close(self._terminal)
-        os.close(self._keys)
+        if not self._hung_up:
+            os.close(self._terminal)
+            os.close(self._keys)
 
     def _over(self) -> bool:
         return self.process.poll() is not None

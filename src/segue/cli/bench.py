@@ -20,6 +20,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from segue.cli.breakoff import breaking_off
 from segue.cli.children import Child
 from segue.cli.help import ASKING, Page
 from segue.cli.serve import READY
@@ -95,7 +96,9 @@ def main(argv: Sequence[str]) -> int:
     config = load(BenchConfig, argv).config
     out = config.output_dir or Path("outputs") / f"bench_{datetime.now():%Y-%m-%d_%H-%M-%S}"
     out.mkdir(parents=True, exist_ok=True)
-    rows = [*_figures(_rounds(config, out)), _help_row()]
+    with breaking_off(wishes=2):
+        rounds = _rounds(config, out)
+    rows = [*_figures(rounds), _help_row()]
     if config.install:
         rows += _install_rows()
     print("\n".join(str(row) for row in rows))
@@ -164,7 +167,7 @@ def _robot(config: BenchConfig, address: str, folder: Path, *more: str) -> tuple
         while run.code is None and time.monotonic() < deadline:
             time.sleep(0.1)
     finally:
-        code = run.end(signal.SIGINT, 10.0)
+        code = run.end(signal.SIGTERM, 10.0)
     if code != 0:
         raise SegueError(f"the robot ended with {code}; it said\n{run.last_words()}")
     summary: dict[str, Any] = json.loads((folder / "summary.json").read_text())

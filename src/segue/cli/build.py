@@ -17,14 +17,14 @@ from segue.cli.parts import Parts
 from segue.cli.serve import Ready
 from segue.config.run import RunConfig
 from segue.config.serve import ServeConfig
+from segue.signals import SIGNALLED
 
 if TYPE_CHECKING:
+    from segue.client.ending import StopSwitch
     from segue.client.launch import Outcome
     from segue.client.operator import Operator
     from segue.client.plan import RobotPart
     from segue.client.recorder import Reporter
-
-SIGNALLED = 128
 
 
 def serve(config: ServeConfig, on_ready: Callable[[Ready], None]) -> int:
@@ -55,7 +55,13 @@ def serve(config: ServeConfig, on_ready: Callable[[Ready], None]) -> int:
 
 
 def run(
-    config: RunConfig, parts: Parts, directory: Path, reporter: Reporter, operator: Operator | None = None
+    config: RunConfig,
+    parts: Parts,
+    directory: Path,
+    reporter: Reporter,
+    operator: Operator | None = None,
+    *,
+    stop: StopSwitch | None = None,
 ) -> Outcome:
     """Runs a robot until its end and returns how it ended.
 
@@ -65,6 +71,7 @@ def run(
         directory: where the records go; it exists.
         reporter: is told what a person should know.
         operator: may say something to the run.
+        stop: whatever was asked of it before counts, too.
 
     Raises:
         SegueError: whatever ends the run before it began.
@@ -78,7 +85,7 @@ def run(
         for warning in plan.link.security.warnings:
             reporter.say(warning)
         made = _dry(robot) if config.job.dry_run else robot
-        return launch.run(plan, made, cameras, reporter, operator)
+        return launch.run(plan, made, cameras, reporter, operator, stop=stop)
     finally:
         _tidy(robot)
 

@@ -10,15 +10,16 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, closing
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING
 
+from segue.cli.breakoff import breaking_off
 from segue.cli.help import ASKING, Page
 from segue.config.calibrate import CalibrateConfig
 from segue.errors import ConfigError
+from segue.signals import signals_to
 
 if TYPE_CHECKING:
     from segue.robots.calibration import Calibration
@@ -34,9 +35,6 @@ PAGE = Page(
     ),
     config=CalibrateConfig,
 )
-
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_SIGNALLED = 128
 
 
 def main(argv: Sequence[str]) -> int:
@@ -56,7 +54,7 @@ def main(argv: Sequence[str]) -> int:
     from segue.config.load import load
 
     loaded = load(CalibrateConfig, argv, of_an_arm=True)
-    with loaded.blaming_flags(), _signals_break_off():
+    with loaded.blaming_flags(), breaking_off():
         run(loaded.config, Terminal(PAGE.verb), os.environ)
     return 0
 
@@ -90,14 +88,15 @@ def _calibrate(bus: ServoBus, person: Person, places: Sequence[Path]) -> None:
     from segue.tools.calibrate import calibrated
 
     path = places[0]
-    try:
+    came: list[int] = []
+    with ExitStack() as later:
         with calibrated(bus, person) as found:
-            # Servos and file change together: from here on a signal has to wait.
-            signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+            # Servos and file change together: from here on a signal has to wait. Not by a mask: the
+            # kernel would hand it to another thread, and Python obey it on this one.
+            later.callback(lambda: signal.raise_signal(came[0]) if came else None)
+            later.enter_context(signals_to(came.append))
             _save(path, found)
         person.tell(f"the servos hold the new calibration, and it is kept in {path}")
-    finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
     other = differing_copy(path, tuple(places))
     if other is not None:
         person.tell(f"{other}: it is from before LeRobot renamed the folder")
@@ -135,20 +134,3 @@ def _open(port: str) -> ServoBus:
     from segue.robots.so101 import open_port
 
     return ServoBus(open_port(port), SystemClock())
-
-
-@contextmanager
-def _signals_break_off() -> Iterator[None]:
-    """Lets the first signal raise `SystemExit`, and no second one disturb what follows from it."""
-
-    def leave(number: int, frame: FrameType | None) -> None:
-        for each in _SIGNALS:
-            signal.signal(each, signal.SIG_IGN)
-        raise SystemExit(_SIGNALLED + number)
-
-    before = {each: signal.signal(each, leave) for each in _SIGNALS}
-    try:
-        yield
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)

@@ -84,7 +84,10 @@ class Child:
         """Ends it, by `number` and after `grace_s` seconds by force, and returns its exit code."""
         if self.code is None:
             self._process.send_signal(number)
-            if self.wait(grace_s) is None:
-                # Its session has no members but its own children.
-                os.killpg(self._process.pid, signal.SIGKILL)
+            try:
+                self.wait(grace_s)
+            finally:  # whoever breaks off the waiting leaves no child behind either
+                if self.code is None:
+                    # Its session has no members but its own children.
+                    os.killpg(self._process.pid, signal.SIGKILL)
         return self._process.wait()

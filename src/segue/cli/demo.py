@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from types import FrameType
 
+from segue.cli.breakoff import breaking_off
 from segue.cli.children import POLL_S, Child
 from segue.cli.help import ASKING, Page
 from segue.cli.serve import READY
@@ -86,19 +86,10 @@ def main(argv: Sequence[str]) -> int:
     config = load(DemoConfig, argv).config
     out = config.output_dir or Path("outputs") / f"demo_{datetime.now():%Y-%m-%d_%H-%M-%S}"
     make_folder(out)
-    before = {number: signal.signal(number, _interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
+    with breaking_off(wishes=2):  # so that no child is left behind; the second does not wait for parking
         codes = _all_runs(config, out)
         _report(out, config)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
     return next((code for code in codes if code != 0), 0)
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    """Turns a signal into an exception, as Ctrl-C is one, so that no child is left behind."""
-    raise SystemExit(128 + number)
 
 
 def _all_runs(config: DemoConfig, out: Path) -> list[int]:
@@ -137,7 +128,8 @@ def _one_run(config: DemoConfig, contender: Contender, address: str, folder: Pat
             _progress(f"{contender.name}: {time.monotonic() - begun:.0f} of about {config.duration:.0f} s")
             time.sleep(POLL_S)
     finally:
-        code = run.end(signal.SIGINT, PARKING_S)
+        # As a service manager ends all processes at once: for the run both are one wish.
+        code = run.end(signal.SIGTERM, PARKING_S)
     _progress(f"{contender.name}: {_outcome(code, RunFolder(folder))}", last=True)
     if code != 0:
         print(run.last_words(), flush=True)

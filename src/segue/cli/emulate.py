@@ -15,10 +15,12 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from types import FrameType, MappingProxyType
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from segue.cli.breakoff import breaking_off
 from segue.cli.help import ASKING, Page
+from segue.cli.writer import show
 from segue.config.emulate import EmulateConfig
 from segue.errors import ConfigError, UsageError
 
@@ -63,16 +65,9 @@ def main(argv: Sequence[str]) -> int:
     if arm not in ARMS:
         raise UsageError(f"emulate: {arm!a}: expected the name of an arm first: {', '.join(ARMS)}")
     loaded = load(EmulateConfig, flags)
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _leave)
-    with loaded.blaming_flags(), ExitStack() as stack:
+    with loaded.blaming_flags(), breaking_off(), ExitStack() as stack:
         _run(loaded.config, ARMS[arm](loaded.config), stack)
     return 0
-
-
-def _leave(number: int, frame: FrameType | None) -> None:
-    """Turns a signal into an exception, so that the port is closed."""
-    raise SystemExit(128 + number)
 
 
 def _run(config: EmulateConfig, bus: FeetechBus, stack: ExitStack) -> None:
@@ -83,13 +78,13 @@ def _run(config: EmulateConfig, bus: FeetechBus, stack: ExitStack) -> None:
         bus.line.on_write = stack.enter_context(_writing(config.log))
     freeze_garbage()  # a collection would be a late answer
     stack.enter_context(bus)
-    print(bus.port, flush=True)
+    show(bus.port)
     if bus.refusal is not None:
         print(f"segue emulate: {bus.refusal}; answers may be late", file=sys.stderr)
     if sys.stdin is not None and sys.stdin.isatty():
         print("segue emulate: type what is to go wrong, such as `unplug`; `help` lists all", file=sys.stderr)
     for line in _lines():
-        print(obey(bus, line), flush=True)
+        show(obey(bus, line))
 
 
 def _lines() -> Iterator[str]:

@@ -19,10 +19,12 @@ from segue.cli.console import Console
 from segue.cli.parts import Parts
 from segue.cli.result import end_sentence, result_line
 from segue.cli.writer import say_last
+from segue.client.ending import StopSwitch
 from segue.client.operator import Operator
 from segue.config.dump import to_yaml
 from segue.config.run import RunConfig, StrategyName
 from segue.errors import ConfigError
+from segue.signals import signals_to
 from segue.tools.records import RunFolder, make_run_folder
 
 DRY_RUN = "DRY RUN: no command reaches the robot"
@@ -50,9 +52,18 @@ class Job:
 def carry_out(job: Job) -> int:
     """Runs until the end and returns the exit code.
 
+    Signals are heeded from the first moment to the last: what comes while the records are closed is
+    late, and must not end the process with another code.
+
     Raises:
         SegueError: whatever ended the run before it began.
     """
+    stop = StopSwitch()
+    with signals_to(stop.ask):
+        return _carry_out(job, stop)
+
+
+def _carry_out(job: Job, stop: StopSwitch) -> int:
     config, name = job.config, f"segue {job.verb}"
     draws = config.output.debug_visualize_queue_size
     if draws and importlib.util.find_spec("matplotlib") is None:
@@ -65,7 +76,8 @@ def carry_out(job: Job) -> int:
     try:
         if config.job.dry_run:
             console.say(DRY_RUN)
-        outcome = build.run(config, job.parts, folder.path, console, job.operator(console))
+        operator = job.operator(console)
+        outcome = build.run(config, job.parts, folder.path, console, operator, stop=stop)
         strategy = str(outcome.summary["strategy"] or strategy)
         if strategy != config.execution.strategy and isinstance(job.again, RunConfig):
             _keep_chosen(folder, job.again, strategy)

@@ -17,12 +17,11 @@ from typing import TYPE_CHECKING
 from segue.cli.help import ASKING, Page
 from segue.config.release import ReleaseConfig
 from segue.errors import ConfigError, RobotFault
+from segue.signals import SIGNALLED, signals_to
 
 if TYPE_CHECKING:
     from segue.clock import Clock
     from segue.robots.feetech import ServoBus
-
-_SIGNALLED = 128
 
 PAGE = Page(
     verb="release",
@@ -63,7 +62,7 @@ def main(argv: Sequence[str]) -> int:
         ask = None if config.yes else person.ask
         with closing(ServoBus(open_port(config.robot.port), clock)) as bus:
             came = release(bus, clock, config.robot.id or "the arm", person.tell, ask)
-    return _SIGNALLED + came if came else 0
+    return SIGNALLED + came if came else 0
 
 
 def release(
@@ -89,7 +88,6 @@ def release(
         ConfigError: the person did not agree; nothing was changed.
         RobotFault: no servo answers, one is mute or shares its id, or one does not obey.
     """
-    from segue.client.ending import signals_to
     from segue.robots import so101_torque, sts3215
     from segue.robots.calibration import JOINT_IDS
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from segue.cli.help import ASKING, Page
-from segue.cli.writer import Writer, WriterHandler
+from segue.cli.writer import Writer, WriterHandler, show
 from segue.config.serve import ServeConfig
 
 READY = re.compile(r"^segue serve: ready on (\S+),", re.MULTILINE)
@@ -78,6 +78,6 @@ def main(argv: Sequence[str]) -> int:
         writer.put(f"segue serve: {note}\n")
     try:
         with loaded.blaming_flags():
-            return build.serve(loaded.config, lambda ready: print(ready.line(), flush=True))
+            return build.serve(loaded.config, lambda ready: show(ready.line()))
     finally:
         writer.close()

@@ -12,6 +12,7 @@ import select
 import sys
 from collections.abc import Sequence
 
+from segue.cli.writer import show
 from segue.errors import UsageError
 from segue.tools.calibrate import Way
 
@@ -33,7 +34,7 @@ class Terminal:
     def tell(self, text: str) -> None:
         """Shows a sentence."""
         self._drawn = 0
-        print(f"segue {self._verb}: {text}", flush=True)
+        show(f"segue {self._verb}: {text}")
 
     def ask(self, text: str) -> str:
         """Shows a sentence, waits for ENTER, and returns what was typed before it.
@@ -50,7 +51,7 @@ class Terminal:
             return
         up = f"\033[{self._drawn}A" if self._drawn else ""
         lines = way_table(ways)
-        print(up + "\n".join(f"\033[2K{line}" for line in lines), flush=True)
+        show(up + "\n".join(f"\033[2K{line}" for line in lines))
         self._drawn = len(lines)
 
     def pressed(self) -> bool:
@@ -68,11 +69,19 @@ class Terminal:
         # Byte by byte: what Python read ahead of a line `select` would no longer see.
         line = b""
         while not line.endswith(b"\n"):
-            byte = os.read(sys.stdin.fileno(), 1)
+            byte = _byte(sys.stdin.fileno())
             if not byte:
                 raise UsageError(f"segue {self._verb} asks questions; run it in a terminal")
             line += byte
         return line.decode("utf-8", "replace").strip()
+
+
+def _byte(descriptor: int) -> bytes:
+    """Waits for the next byte and returns it; none at the end of the input, or when the terminal is gone."""
+    try:
+        return os.read(descriptor, 1)
+    except OSError:
+        return b""
 
 
 def way_table(ways: Sequence[Way]) -> list[str]:

@@ -82,6 +82,21 @@ class WriterHandler(logging.Handler):
         super().close()
 
 
+def show(text: str) -> None:
+    """Prints a line to standard output; a terminal that has gone away is no reason to end.
+
+    Raises:
+        BrokenPipeError: the reader of a pipe has gone away.
+    """
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError:
+        # What Python keeps for it would be tried once more at the very end, and change the exit code.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def say_last(line: str) -> None:
     """Writes one line to standard error, and waits for a moment at most until it is read."""
     writer = Writer(sys.stderr)

@@ -1,6 +1,6 @@
 """The control process: a fresh interpreter that owns the robot, and nothing that could hold it up.
 
-It is started with two sockets and the page of its pulse, is told which robot to
+It is started with two sockets and two pages of memory, is told which robot to
 make, answers with that robot's spec, and once the link has a session is told the plan: then it
 connects, takes real-time scheduling where it is granted, and ticks until the
 end. It never imports grpc, a JPEG library or the configuration: whatever those
@@ -21,15 +21,17 @@ from dataclasses import replace
 from typing import TypeVar
 
 from segue.client import realtime
-from segue.client.ending import Ending, StopSwitch, signals_to
+from segue.client.ending import Ending, StopSwitch
 from segue.client.loop import ControlLoop, Parts
 from segue.client.mailbox import Mailbox
 from segue.client.messages import Begin, Ended, Hello, Make, Say
+from segue.client.pages import StopRelay
 from segue.client.plan import ControlPlan, RobotPart, from_json, to_json
 from segue.client.pulse import Pulse
 from segue.clock import SystemClock
 from segue.core.facts import ExitReason
 from segue.errors import SegueError
+from segue.signals import signals_to
 
 _POLL_S = 0.1
 _LAST_WORD_TIMEOUT_S = 2.0
@@ -48,10 +50,11 @@ class _NeverBegun(Exception):
 def main() -> None:
     """Runs the control process.
 
-    Its arguments are inherited descriptors: the sockets to link and recorder, and the pulse's page.
+    Its arguments are inherited descriptors: the sockets to link and recorder, the page of its pulse,
+    and the one on which the link tells that the end was asked for.
     """
     link, records = (Mailbox(socket.socket(fileno=int(number))) for number in sys.argv[1:3])
-    stop, pulse = StopSwitch(), Pulse(int(sys.argv[3]))
+    pulse, stop = Pulse(int(sys.argv[3])), StopSwitch(StopRelay(int(sys.argv[4])))
     with signals_to(stop.ask):
         ended = live(link, records, stop, pulse)
         say_last(records, ended)

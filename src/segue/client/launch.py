@@ -21,7 +21,7 @@ from pathlib import Path
 
 from segue.cameras.base import Camera
 from segue.client.control import drive, ended_as, say_last
-from segue.client.ending import Ending, StopSwitch, signals_to
+from segue.client.ending import Ending, StopSwitch
 from segue.client.linkside import LinkSide
 from segue.client.loop import Parts
 from segue.client.mailbox import mailbox_pair
@@ -35,12 +35,14 @@ from segue.client.stats import RunStats, Summary
 from segue.clock import NS_PER_S, SystemClock
 from segue.core.facts import ExitReason
 from segue.robots.base import Robot
+from segue.signals import SIGNALLED, SIGNALS, signals_to
 
 # Longer than a slow parking: a process that has not ended by then is left to itself.
 _CLOSE_TIMEOUT_S = 10.0
 # Beyond what its end takes by its own plan: 2 s for its last words, and 3 s for a busy machine.
 _EXTRA_S = 5.0
 _BUG = 70
+_SIGNALLED = tuple(SIGNALLED + number for number in SIGNALS)
 _HOLDS = "an arm with torque still holds itself: support it, and free it with `segue release`"
 _STUCK = f"the control process did not end and was killed; {_HOLDS}"
 # Python lets a busy thread (a camera's, a renderer's) run for 5 ms before another may; the link
@@ -74,10 +76,12 @@ def run(
     cameras: Sequence[Camera],
     reporter: Reporter | None = None,
     operator: Operator | None = None,
+    *,
+    stop: StopSwitch | None = None,
 ) -> Outcome:
     """Runs a robot in two processes until its end.
 
-    Must be called on the main thread for signals to be obeyed: the first asks for the orderly
+    Must be called on the main thread for signals to be obeyed: the first wish asks for the orderly
     end, the second for the quick one.
 
     Args:
@@ -86,6 +90,7 @@ def run(
         cameras: not yet opened; owned by this call.
         reporter: is told what a person should know.
         operator: may say something while the arm may move.
+        stop: whatever was asked of it before counts, too.
 
     Raises:
         SegueError: the run was refused before it began, or no server was found.
@@ -94,17 +99,17 @@ def run(
     sys.setswitchinterval(_TURN_S)
     try:
         side = LinkSide(plan, cameras, reporter or Silent())
-        return _run(plan, side, ControlProcess(robot), operator or Nobody())
+        return _run(plan, side, ControlProcess(robot), operator or Nobody(), stop or StopSwitch())
     finally:
         sys.setswitchinterval(turn_s)
 
 
-def _run(plan: RunPlan, side: LinkSide, control: ControlProcess, operator: Operator) -> Outcome:
-    stop = StopSwitch()
-
+def _run(
+    plan: RunPlan, side: LinkSide, control: ControlProcess, operator: Operator, stop: StopSwitch
+) -> Outcome:
     def obey(number: int) -> None:
         stop.ask(number)
-        control.signal(number)
+        control.ask(stop.asked, stop.signal, stop.at_ns)
 
     try:
         with side, signals_to(obey), ExitStack() as attention:
@@ -127,6 +132,8 @@ def _run(plan: RunPlan, side: LinkSide, control: ControlProcess, operator: Opera
         control.close(_CLOSE_TIMEOUT_S)
     if settled is None and stop.asked:
         ended = _stopped(stop)
+    elif settled is None and code in _SIGNALLED:  # it was told before we were, and before it could heed it
+        ended = Ended(code, ExitReason.SIGNALLED, "", b"{}")
     return _outcome(plan, side, ended)
 
 

@@ -2,8 +2,9 @@
 
 It is a fresh interpreter in a session of its own: nothing of this process is
 forked into it (gRPC's threads would not survive that), a Ctrl-C reaches it only
-through us and so exactly once, and it outlives us if it must. Two sockets and
-the page of its pulse are all that it inherits.
+through us, and it outlives us if it must. What we were asked for we pass on as
+a number in memory, and not as a signal: a service manager signals it, too, and
+two signals would be two wishes. Two sockets and two pages are all that it inherits.
 """
 
 from __future__ import annotations
@@ -15,15 +16,17 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from segue.client.ending import StopSwitch
 from segue.client.mailbox import Mailbox, socket_pair
 from segue.client.messages import Begin, Hello, Make
+from segue.client.pages import StopRelay
 from segue.client.plan import ControlPlan, RobotPart, from_json, to_json
 from segue.client.pulse import Pulse
 from segue.core.specs import RobotSpec
 from segue.errors import RobotFault
+from segue.signals import SIGNALLED, SIGNALS
 
 # Importing a simulation on a busy small machine takes several seconds.
 _HELLO_TIMEOUT_S = 60.0
@@ -42,9 +45,10 @@ class ControlProcess:
         my_records, its_records = socket_pair()
         self.link, self.records = Mailbox(mine), Mailbox(my_records)
         self.pulse = Pulse()
+        self._relay = StopRelay()
         self._begun = False
-        self._kept: list[int] = []
-        self._process = _spawn(its, its_records, self.pulse)
+        self._asked = (0, 0, 0)
+        self._process = _spawn(its, its_records, (self.pulse.descriptor, self._relay.descriptor))
         self.link.put(Make(to_json(robot)))
 
     def __repr__(self) -> str:
@@ -80,18 +84,19 @@ class ControlProcess:
         """Lets it connect and tick."""
         self.link.put(Begin(to_json(plan)))
         self._begun = True
-        for number in self._kept:  # came just before, when nobody knew yet that it would begin
-            self._process.send_signal(number)
+        told = None
+        while told is not self._asked:  # what came before is passed on, and what comes in between
+            told = self._asked
+            self._relay.put(*told)
 
-    def signal(self, number: int) -> None:
-        """Passes a signal on, or keeps it until there is an arm to bring to rest."""
+    def ask(self, asked: int, number: int, at_ns: int) -> None:
+        """Passes on how often the end was asked for, by which signal and when, once there is an arm."""
+        self._asked = (asked, number, at_ns)
         if self._begun:
-            self._process.send_signal(number)
-        else:
-            self._kept.append(number)
+            self._relay.put(asked, number, at_ns)
 
     def wait(self, patience_s: Callable[[], float]) -> int | None:
-        """Waits for its end and returns its exit code; died of what cannot be caught is 70.
+        """Waits for its end and returns its exit code; died of what nobody may send it is 70.
 
         Args:
             patience_s: is asked again and again how much longer it may take from now on, s; what
@@ -108,7 +113,7 @@ class ControlProcess:
                 code = self._process.wait(_POLL_S)
             except subprocess.TimeoutExpired:
                 continue
-            return code if code >= 0 else _BUG
+            return code if code >= 0 else SIGNALLED - code if -code in SIGNALS else _BUG
         self._process.kill()
         self._process.wait()
         return None
@@ -118,14 +123,15 @@ class ControlProcess:
         self.link.close()
         self.records.close()
         self.pulse.close()
+        self._relay.close()
         try:
             self._process.wait(timeout_s)
         except subprocess.TimeoutExpired:
             return  # it is bringing the arm to rest, and ends by itself
 
 
-def _spawn(link: socket.socket, records: socket.socket, pulse: Pulse) -> subprocess.Popen[bytes]:
-    numbers = (link.fileno(), records.fileno(), pulse.descriptor)
+def _spawn(link: socket.socket, records: socket.socket, pages: Sequence[int]) -> subprocess.Popen[bytes]:
+    numbers = (link.fileno(), records.fileno(), *pages)
     # -P: the folder that the run was started in must not shadow a module.
     words = [sys.executable, "-P", "-m", "segue.client.control", *map(str, numbers)]
     environment = {**_ENVIRONMENT, **os.environ}

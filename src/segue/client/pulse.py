@@ -9,11 +9,10 @@ make the loop tick again; it is said, with how long it lasted when it is over.
 
 from __future__ import annotations
 
-import mmap
-import os
 import threading
 from collections.abc import Callable
 
+from segue.client.pages import Page
 from segue.clock import NS_PER_MS, NS_PER_S, Clock, SleepWatch
 
 # A loop of 100 Hz has then missed twenty ticks: no longer a busy machine, but something wrong.
@@ -21,7 +20,6 @@ SILENT_NS = 200 * NS_PER_MS
 # A loop slower than that ticks this many times before it counts as silent.
 _TICKS = 3
 _LOOKS = 10  # in the time that makes it silent
-_SIZE = 8
 _AT_REST = 0
 
 
@@ -30,13 +28,7 @@ class Pulse:
 
     def __init__(self, descriptor: int | None = None) -> None:
         """Makes a page of its own, or shares the one behind an inherited `descriptor`."""
-        made = os.memfd_create("segue-pulse") if descriptor is None else descriptor
-        self._file = os.fdopen(made, "r+b", buffering=0)
-        if descriptor is None:
-            self._file.truncate(_SIZE)
-        self._page = mmap.mmap(made, _SIZE)
-        # One aligned store of eight bytes: a reader sees the old number or the new one.
-        self._cell = memoryview(self._page).cast("q")
+        self._page = Page("pulse", 1, descriptor)
 
     def __repr__(self) -> str:
         return f"<Pulse {self.last_ns / NS_PER_S:.3f} s>"
@@ -44,26 +36,24 @@ class Pulse:
     @property
     def descriptor(self) -> int:
         """The page's file descriptor, for a process that inherits it."""
-        return self._file.fileno()
+        return self._page.descriptor
 
     @property
     def last_ns(self) -> int:
         """Monotonic time of the last tick; 0 while there is no loop that should tick."""
-        return self._cell[0]
+        return self._page.cells[0]
 
     def beat(self, now_ns: int) -> None:
         """Notes a tick."""
-        self._cell[0] = now_ns
+        self._page.cells[0] = now_ns
 
     def rest(self) -> None:
         """Notes that no tick follows, as it should be."""
-        self._cell[0] = _AT_REST
+        self._page.cells[0] = _AT_REST
 
     def close(self) -> None:
         """Gives the page back; may be called twice."""
-        self._cell.release()
         self._page.close()
-        self._file.close()
 
 
 def silent_after_ns(control_hz: float) -> int:

@@ -459,9 +459,9 @@ class ChunkExecutor:
         self._new_epoch()
         troubles = self.troubles
         if self._session.ready:
-            troubles.misses, troubles.lost_since_ns = 0, None
-        elif troubles.lost_since_ns is not None:
-            troubles.lost_since_ns = now_ns
+            troubles.link.well()
+        elif troubles.link.lost_since_ns is not None:
+            troubles.link.lost_since_ns = now_ns
         troubles.camera_spell.since_ns = now_ns
 
     def _exit(self, now_ns: int) -> ExitReason | None:

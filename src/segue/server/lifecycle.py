@@ -36,6 +36,7 @@ from segue.server.store import PolicyStore
 from segue.server.traffic import MAX_CALLS_PER_ROBOT, Phase, Traffic
 from segue.server.watchdog import HangJudge, HangLimits, Watchdog, end_process, last_resort
 from segue.server.worker import PolicyWorker
+from segue.signals import heeded
 from segue.wire import policy_pb2  # noqa: F401  (registers the service for reflection)
 from segue.wire.channel import server_options
 
@@ -264,7 +265,7 @@ def _threads(config: ServerConfig) -> int:
 
 
 def run_until_signalled(server: PolicyServer, on_ready: Callable[[str], None] | None = None) -> int:
-    """Runs `server` until SIGINT or SIGTERM, drains it, and returns the signal's number.
+    """Runs `server` until HUP, INT or TERM, drains it, and returns the signal's number.
 
     Must be called on the main thread, where Python delivers signals.
 
@@ -283,7 +284,7 @@ def run_until_signalled(server: PolicyServer, on_ready: Callable[[str], None] | 
         threading.Thread(target=server.stop, name="segue-drain").start()
 
     server.use_last_resort()
-    before = {number: signal.signal(number, drain) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, drain) for number in heeded()}
     try:
         server.start(on_ready)
         server.wait()

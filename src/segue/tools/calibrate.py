@@ -17,7 +17,6 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Protocol
 
-from segue.client.ending import signals_to
 from segue.clock import Clock, SystemClock
 from segue.errors import ConfigError, RobotFault, SegueError
 from segue.robots import so101_torque, sts3215
@@ -42,6 +41,7 @@ from segue.robots.so101_ranges import FULL_TURN, wide_ranges
 from segue.robots.so101_ready import check_ready
 from segue.robots.so101_setup import beyond_a_turn
 from segue.robots.sts3215 import COUNTS_PER_TURN
+from segue.signals import signals_to
 
 MIDDLE = MAX_COUNT // 2
 _POSITION_MODE = 0

@@ -13,15 +13,17 @@ from pathlib import Path
 import pytest
 
 from segue.cli import calibrate as module
+from segue.cli.breakoff import breaking_off
 from segue.cli.calibrate import run
 from segue.cli.main import main
 from segue.config.calibrate import ArmConfig, CalibrateConfig
 from segue.errors import ConfigError
 from segue.robots import sts3215
-from segue.robots.calibration import MotorCalibration, load_calibration, save_calibration
+from segue.robots.calibration import Calibration, MotorCalibration, load_calibration, save_calibration
 from segue.testing import FeetechBus
 from segue.testing.servo_arm import default_calibration
 from tests.processes import wait_until
+from tests.terminal import AtTerminal
 from tests.unit.tools.arm_by_hand import WAYS, Answers, from_stop_to_stop
 
 OTHER = {
@@ -258,3 +260,43 @@ def test_a_signal_in_the_middle_leaves_all_as_it_was(bus: FeetechBus, tmp_path: 
     assert process.end() == 128 + number
     assert held(bus) == default_calibration()
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.e2e
+def test_a_terminal_that_is_closed_in_the_middle_leaves_all_as_it_was(
+    bus: FeetechBus, tmp_path: Path
+) -> None:
+    """Nobody can be told any more; servos and folder are those of before, and the code is that of HUP."""
+    words = ["calibrate", "--robot.type=so101_follower", f"--robot.port={bus.port}", "--robot.id=blue"]
+    words.append(f"--robot.calibration_dir={tmp_path}")
+    run = AtTerminal(words, tmp_path, output=False)
+    try:
+        run.shows("1 of 2")
+        run.press("\n")
+        run.shows("2 of 2")
+        run.hang_up()
+        assert run.wait() == 129
+    finally:
+        run.end()
+    assert held(bus) == default_calibration()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.e2e
+def test_a_signal_while_the_file_is_written_waits_for_it(
+    bus: FeetechBus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Servos and file change together: whichever thread gets the signal, it is heeded later."""
+    save = module._save
+
+    def interrupted(path: Path, found: Calibration) -> None:
+        teller = threading.Thread(target=lambda: signal.raise_signal(signal.SIGTERM))
+        teller.start()
+        teller.join()
+        save(path, found)
+
+    monkeypatch.setattr(module, "_save", interrupted)
+    with pytest.raises(SystemExit) as left, breaking_off():
+        run(config(bus, tmp_path), Hands(bus), {})
+    assert left.value.code == 143
+    assert load_calibration(tmp_path / "blue.json") == held(bus)

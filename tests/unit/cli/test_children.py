@@ -57,3 +57,17 @@ def test_a_child_that_does_not_hear_is_killed(tmp_path: Path, monkeypatch: pytes
     child = child_of(STUBBORN, tmp_path, monkeypatch)
     assert child.wait_for(re.compile("(deaf)"), 60)
     assert child.end(signal.SIGINT, 0.2) == -signal.SIGKILL
+
+
+def test_a_child_is_left_behind_by_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever breaks off the waiting for its end leaves no child behind."""
+    child = child_of(STUBBORN, tmp_path, monkeypatch)
+    assert child.wait_for(re.compile("(deaf)"), 60)
+
+    def broken_off(grace_s: float) -> None:
+        raise SystemExit(130)
+
+    monkeypatch.setattr(child, "wait", broken_off)
+    with pytest.raises(SystemExit):
+        child.end(signal.SIGINT, 30)
+    assert child._process.wait(10) == -signal.SIGKILL

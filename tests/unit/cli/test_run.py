@@ -11,18 +11,23 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
-from segue.cli import build
+from segue.cli import build, job
 from segue.cli.children import Child
 from segue.cli.result import result_line
 from segue.cli.run import main
 from segue.cli.serve import READY
+from segue.client.ending import StopSwitch
+from segue.client.launch import Outcome
+from segue.client.stats import RunStats
 from segue.config import load_run
+from segue.core.facts import ExitReason
 from segue.errors import SegueError, SpecMismatch, UsageError
-from segue.tools.records import RunFolder, read_events, read_queue, read_summary
+from segue.tools.records import RunFolder, make_run_folder, read_events, read_queue, read_summary
 
 RUN = ("run", "--robot.type=fake", "--task=wave", "--actions_per_chunk=50")
 
@@ -186,10 +191,35 @@ def test_a_wrong_flag_leaves_no_folder(tmp_path: Path) -> None:
 
 
 def refuse(monkeypatch: pytest.MonkeyPatch, error: SegueError) -> None:
-    def run(*_: object) -> None:
+    def run(*_: object, **__: object) -> None:
         raise error
 
     monkeypatch.setattr(build, "run", run)
+
+
+def test_signals_are_heeded_from_the_first_moment_to_the_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What comes before the run begins stops it, and what comes while its records are closed ends nothing."""
+    seen: list[int] = []
+
+    def run(*_: object, stop: StopSwitch, **__: object) -> Outcome:
+        seen.append(stop.asked)
+        return Outcome(143, ExitReason.SIGNALLED, "", RunStats((), 100.0).summary("signalled"), None)
+
+    def made(path: Path | None, now: datetime) -> RunFolder:
+        signal.raise_signal(signal.SIGTERM)
+        return make_run_folder(path, now)
+
+    def sentence(*_: object) -> str:
+        signal.raise_signal(signal.SIGTERM)
+        return "ended"
+
+    monkeypatch.setattr(build, "run", run)
+    monkeypatch.setattr(job, "make_run_folder", made)
+    monkeypatch.setattr(job, "end_sentence", sentence)
+    assert main(["--robot.type=fake", "--duration=1", f"--output_dir={tmp_path / 'out'}"]) == 143
+    assert seen == [1]
 
 
 def test_a_run_that_never_began_leaves_what_it_found(

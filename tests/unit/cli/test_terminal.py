@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pty
 import sys
 from collections.abc import Iterator
 
@@ -74,3 +75,14 @@ def test_a_file_gets_no_table(capsys: pytest.CaptureFixture[str]) -> None:
     """Where nothing can be drawn over, nothing is drawn."""
     Terminal("calibrate").show(WAYS)
     assert capsys.readouterr().out == ""
+
+
+def test_a_terminal_that_is_gone_has_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the pty was closed both ways of asking say that a terminal is needed."""
+    ours, theirs = pty.openpty()
+    with os.fdopen(theirs) as stream:
+        monkeypatch.setattr(sys, "stdin", stream)
+        os.close(ours)
+        for ask in (lambda: Terminal("calibrate").ask("Sure?"), Terminal("calibrate").pressed):
+            with pytest.raises(UsageError, match="run it in a terminal"):
+                ask()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import pty
+import subprocess
 import sys
 import threading
 import time
@@ -11,7 +14,7 @@ from typing import TextIO
 
 import pytest
 
-from segue.cli.writer import CLOSE_TIMEOUT_S, MOST_WAITING, Writer, say_last
+from segue.cli.writer import CLOSE_TIMEOUT_S, MOST_WAITING, Writer, say_last, show
 
 WAIT_S = 20.0
 
@@ -63,3 +66,26 @@ def test_what_finds_no_room_is_counted_and_the_end_is_not_held_up(stalled: tuple
     began = time.monotonic()
     writer.close()
     assert time.monotonic() - began < 5 * CLOSE_TIMEOUT_S
+
+
+def test_a_line_for_a_terminal_that_is_gone_is_lost_and_nothing_else() -> None:
+    """After its pty was closed a process may show what it likes, and still ends with its own code."""
+    code = "from segue.cli.writer import show; input(); show('gone'); show('still gone'); raise SystemExit(7)"
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=theirs)
+    os.close(theirs)
+    os.close(ours)
+    process.communicate(b"\n", timeout=WAIT_S)
+    assert process.returncode == 7
+
+
+def test_a_reader_that_is_gone_is_told_as_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Into a pipe that nobody reads any more showing raises, for `segue … | head` to end."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    stream = os.fdopen(writer, "w")
+    monkeypatch.setattr(sys, "stdout", stream)
+    with pytest.raises(BrokenPipeError):
+        show("to nobody")
+    with contextlib.suppress(BrokenPipeError):
+        stream.close()

@@ -14,7 +14,7 @@ from segue.client.mailbox import Mailbox, mailbox_pair
 from segue.client.messages import Begin, Ended, Hello, Make, Message
 from segue.client.plan import RobotPart, from_json, to_json
 from segue.client.pulse import Pulse
-from segue.clock import SystemClock
+from segue.clock import NS_PER_S, SystemClock
 from segue.core.facts import ExitReason
 from segue.core.specs import RobotSpec
 from segue.core.types import FloatArray
@@ -93,8 +93,8 @@ def test_driving_connects_and_disconnects_whatever_happens() -> None:
     link, _other = mailbox_pair()
     records, _reader = mailbox_pair()
     stop = StopSwitch()
-    stop.ask()
-    stop.ask()
+    stop.ask(at_ns=0)
+    stop.ask(at_ns=NS_PER_S)
     robot = FakeRobot()
     ending = drive(control_plan(), Parts(SystemClock(), robot, link, records, stop), in_process=False)
     assert ending.reason is ExitReason.SIGNALLED
@@ -115,8 +115,8 @@ def test_a_loop_that_has_ended_is_not_missed() -> None:
     class Slow(FakeRobot):
         def write(self, action: FloatArray, now_ns: int) -> FloatArray:
             if self.commands:
-                stop.ask()
-                stop.ask()
+                stop.ask(at_ns=0)
+                stop.ask(at_ns=NS_PER_S)
             return super().write(action, now_ns)
 
         def read(self, now_ns: int) -> RobotState:

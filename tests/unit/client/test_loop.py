@@ -97,12 +97,25 @@ def test_without_the_link_the_arm_plays_out_holds_parks_and_ends() -> None:
 def test_the_first_stop_parks_and_the_second_ends_at_once() -> None:
     """A second stop ends the run on the next tick, where the arm is, with 128 + its signal."""
     world = World(control_plan(None, safety=SafetyConfig(park_ns=60 * NS_PER_S)))
-    world.at(1.0, lambda: world.stop.ask(signal.SIGTERM))
-    world.at(1.5, lambda: world.stop.ask(signal.SIGTERM))
+    world.at(1.0, lambda: world.stop.ask(signal.SIGTERM, world.clock.now_ns()))
+    world.at(1.5, lambda: world.stop.ask(signal.SIGTERM, world.clock.now_ns()))
     ending = world.run()
     assert ending.exit_code == 143
     assert len(world.robot.commands) == pytest.approx(150, abs=2)
     assert not ending.summary["parked"]  # it was on its way there
+
+
+def test_a_service_manager_is_obeyed_once() -> None:
+    """TERM and HUP within a second, the first of them twice, park the arm; Ctrl-C after it ends it there."""
+    for ends_at_once in (False, True):
+        world = World(control_plan(None))
+        for seconds, number in ((1.0, signal.SIGTERM), (1.05, signal.SIGTERM), (1.9, signal.SIGHUP)):
+            world.at(seconds, lambda w=world, n=number: w.stop.ask(n, w.clock.now_ns()))  # type: ignore[misc]
+        if ends_at_once:
+            world.at(2.0, lambda w=world: w.stop.ask(signal.SIGINT, w.clock.now_ns()))  # type: ignore[misc]
+        ending = world.run()
+        assert ending.exit_code == (130 if ends_at_once else 143)
+        assert ending.summary["parked"] is not ends_at_once
 
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT, signal.SIGTERM])

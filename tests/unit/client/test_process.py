@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import math
 import os
 import select
 import signal
+import time
 
 import pytest
 
@@ -10,6 +12,7 @@ from segue.client.ending import StopSwitch
 from segue.client.messages import Ended
 from segue.client.plan import RobotPart
 from segue.client.process import ControlProcess
+from segue.clock import now_ns
 from segue.testing.robots import so101_spec
 from tests.unit.client.world import control_plan
 
@@ -34,11 +37,11 @@ def test_a_process_makes_its_robot_and_ends_with_its_link() -> None:
 
 
 def test_a_process_that_begun_ticks_and_obeys_signals() -> None:
-    """Told to begin it ticks; a signal that is passed on brings the arm to rest and ends it."""
+    """Told to begin it ticks; a wish that is passed on brings the arm to rest and ends it."""
     process = ControlProcess(FAKE)
     assert process.hello(StopSwitch()) is not None
     process.begin(control_plan(None))
-    process.signal(signal.SIGTERM)
+    process.ask(1, signal.SIGTERM, now_ns())
     assert process.wait(lambda: CLOSE_S) == 143
     ended = last_words(process)
     assert ended is not None
@@ -71,7 +74,7 @@ def test_a_killed_process_counts_as_a_bug() -> None:
     process = ControlProcess(FAKE)
     assert process.hello(StopSwitch()) is not None
     process.begin(control_plan(None))
-    process.signal(signal.SIGKILL)
+    os.kill(process.pid, signal.SIGKILL)
     assert process.wait(lambda: CLOSE_S) == 70
     process.close(CLOSE_S)
 
@@ -93,8 +96,27 @@ def test_a_signal_before_the_beginning_is_kept_until_there_is_an_arm() -> None:
     """A signal that comes before the plan does not end the process, which obeys it once it has begun."""
     process = ControlProcess(FAKE)
     assert process.hello(StopSwitch()) is not None
-    process.signal(signal.SIGTERM)
+    process.ask(1, signal.SIGTERM, now_ns())
     assert select.select([process.link], [], [], 0.5)[0] == []  # an end would be seen there
     process.begin(control_plan(None))
     assert process.wait(lambda: CLOSE_S) == 143
+    process.close(CLOSE_S)
+
+
+def test_a_process_that_is_signalled_before_it_can_heed_it_was_signalled() -> None:
+    """Killed by TERM in its first moment, before there are handlers, it counts as stopped by it."""
+    process = ControlProcess(FAKE)
+    os.kill(process.pid, signal.SIGTERM)
+    assert process.wait(lambda: CLOSE_S) == 143
+    process.close(CLOSE_S)
+
+
+def test_patience_that_was_for_ever_begins_anew() -> None:
+    """Whoever was waited for without an end, as for a person's go, has the whole of what is said next."""
+    process = ControlProcess(FAKE)
+    assert process.hello(StopSwitch()) is not None
+    said = iter([0.3, math.inf, 0.3, 0.2, 0.1])
+    began_s = time.monotonic()
+    assert process.wait(lambda: next(said, 0.0)) is None
+    assert time.monotonic() - began_s >= 0.45  # the turn of infinity, and 0.3 s after it
     process.close(CLOSE_S)
