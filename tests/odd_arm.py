@@ -1,27 +1,35 @@
 """An arm for tests: the real client, with parts that can be interfered with; `tests.processes.Arm` starts it.
 
-Lines on standard input: ``camera NAME fail|block|freeze|heal``. The robot is
-the fake one or the simulated SO-101, made in the real control process.
+Lines on standard input: ``camera NAME fail|block|freeze|heal``; ``write HEX`` puts bytes into the control
+loop's mailbox as the link would, ``flood SECONDS`` messages without a pause. The robot is the fake one, the
+simulated SO-101 or `MadRobot`, made in the real control process.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import socket
 import sys
 import threading
+import time
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from segue.client import channel, launch
 from segue.client.episodes import EpisodePlan
+from segue.client.mailbox import Mailbox
+from segue.client.messages import CameraWorks
 from segue.client.plan import ExecutionPlan, LinkPlan, OutputPlan, RobotPart, RunPlan
+from segue.client.process import ControlProcess
 from segue.core.schedule import RequestRule
 from segue.core.specs import CameraSpec
-from segue.core.types import Guidance, Strategy
+from segue.core.types import FloatArray, Guidance, Strategy
 from segue.core.watchdog import OnLinkLoss, Resume, SafetyConfig
 from segue.errors import SegueError
 from segue.testing.cameras import FakeCamera
+from segue.testing.robots import FakeRobot
 from segue.wire.channel import Keepalive, client_options
 from segue.wire.records import RequestContext
 
@@ -54,9 +62,54 @@ class Terminal:
 def listen(cameras: dict[str, FakeCamera]) -> None:
     """Obeys standard input until it ends."""
     for line in sys.stdin:
-        _, name, what = line.split()
-        act = {"fail": "fail", "block": "block", "freeze": "freeze", "heal": "heal"}[what]
-        getattr(cameras[name], act)()
+        verb, *rest = line.split()
+        if verb == "write":
+            STARTED[0].link._end.send(bytes.fromhex(rest[0]))
+        elif verb == "flood":
+            flood(STARTED[0].link, float(rest[0]))
+        else:
+            name, what = rest
+            act = {"fail": "fail", "block": "block", "freeze": "freeze", "heal": "heal"}[what]
+            getattr(cameras[name], act)()
+
+
+STARTED: list[ControlProcess] = []
+
+
+class Started(ControlProcess):
+    """A control process into whose mailbox a test may write."""
+
+    def __init__(self, robot: RobotPart) -> None:
+        super().__init__(robot)
+        STARTED.append(self)
+
+
+def flood(mailbox: Mailbox, seconds: float) -> None:
+    """Fills a mailbox with valid messages as fast as they are taken."""
+    until_s = time.monotonic() + seconds
+    while time.monotonic() < until_s:
+        if not mailbox.put(CameraWorks()):
+            time.sleep(0.0005)
+
+
+class MadRobot(FakeRobot):
+    """A robot that writes nonsense into a mailbox of its control process, as damaged memory might."""
+
+    def __init__(self, log: str, which: int, data: str, after: int) -> None:
+        """Writes to the socket in argument `which` of the process, at command `after`, hex `data`."""
+        super().__init__(log=Path(log))
+        self._mad = (which, bytes.fromhex(data), after)
+        self._told = 0
+
+    def write(self, action: FloatArray, now_ns: int) -> FloatArray:
+        """Goes to `action`, shape (A,)."""
+        which, data, after = self._mad
+        self._told += 1
+        if self._told == after:
+            with socket.socket(fileno=os.dup(int(sys.argv[which]))) as mailbox:
+                mailbox.setblocking(False)
+                mailbox.send(data)
+        return super().write(action, now_ns)
 
 
 def run_plan(wish: dict[str, Any]) -> RunPlan:
@@ -89,6 +142,7 @@ def main() -> int:
         name: FakeCamera(CameraSpec(name, height, width, wish["camera_fps"]), seed)
         for seed, (name, (height, width)) in enumerate(wish["cameras"].items())
     }
+    launch.ControlProcess = Started  # type: ignore[misc]
     threading.Thread(target=listen, args=(cameras,), daemon=True).start()
     if "keepalive" in wish:
         channel.client_options = partial(client_options, Keepalive(*wish["keepalive"]))  # type: ignore[assignment]

@@ -14,6 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from segue.client import messages
+from segue.client.episodes import Wish
+from segue.core.facts import ExitReason
 from segue.core.resize import Fit
 from segue.core.specs import ActionSpec
 from segue.core.types import ActionChunk
@@ -25,7 +27,7 @@ from segue.wire.records import EncodedImage, ServerDescription, ServerTimings, W
 from segue.wire.refusal import Reason, Refusal, encode_refusal
 from segue.wire.tensors import encode_tensor
 
-from .targets import reply, world
+from .targets import mailbox, reply, world
 
 CORPUS = Path(__file__).parent / "corpus"
 
@@ -64,7 +66,11 @@ def seeds() -> Iterator[tuple[str, bytes]]:
     for text in _FILES:
         yield "config", b"run\0\0" + text.encode()
     yield "config", b"serve\0\0port: 0\npolicy: {path: builtin:belt, device: cpu}\ndrain_s: 1.5\n"
-    yield from (("mailbox", messages.encode_message(message)) for message in mail())
+    packets = [messages.encode_message(message) for message in mail()]
+    yield from (("mailbox", packet) for packet in packets)
+    for_the_loop = [each for each, message in zip(packets, mail(), strict=True) if _is_for_the_loop(message)]
+    yield "mailbox", mailbox.BETWEEN.join(for_the_loop)
+    yield "mailbox", mailbox.BETWEEN.join([*for_the_loop[:3], packets[3], *for_the_loop[3:]])
 
 
 def requests() -> list[bytes]:
@@ -162,13 +168,20 @@ def mail() -> tuple[messages.Message, ...]:
         messages.Failed(3, "deadline"),
         messages.CameraFailed("front"),
         messages.CameraWorks(),
-        messages.Stop("refused"),
+        messages.Stop(ExitReason.REFUSED),
+        messages.Mark(Wish.GO),
+        messages.Task("lift"),
         messages.Record(b'{"event": "x"}'),
         messages.Commands(b"rows"),
         messages.Say("text"),
         messages.Status(1.5, "RUN", 3, None, 0, "fine"),
         messages.Ended(130, "signalled", "", b"{}"),
     )
+
+
+def _is_for_the_loop(message: messages.Message) -> bool:
+    kinds = (messages.Answer, messages.Opened, messages.Closed, messages.Failed, messages.Task)
+    return isinstance(message, (*kinds, messages.CameraFailed, messages.CameraWorks, messages.Mark))
 
 
 def _scene() -> np.ndarray:

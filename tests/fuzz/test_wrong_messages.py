@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import random
+import struct
 import warnings
+from dataclasses import fields
 from functools import cache
+from typing import get_args
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from segue.client.messages import MAX_NUMBER, Message
 from segue.wire import policy_pb2 as pb
 
 from . import seeds
 from .mutate import damaged, twisted_bytes
-from .targets import NAMES, handshake, load, reply, request, spec, tensor
+from .targets import NAMES, handshake, load, mailbox, reply, request, spec, tensor
 
 KINDS = {
     "request": (0, request.KIND),
@@ -26,7 +31,7 @@ KINDS = {
     **{f"handshake {kind.DESCRIPTOR.name}": (1, kind) for kind, _ in handshake.KINDS},
 }
 # A chunk is executed for a second by each strategy, a spec for fifty ticks; the others only decode.
-EXAMPLES = {"reply": 150, "config": 100, "spec": 100}
+EXAMPLES = {"reply": 150, "config": 100, "spec": 100, "mailbox": 100}
 quick = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 dice = st.integers(0, 2**32 - 1).map(random.Random)
 
@@ -70,6 +75,30 @@ def test_damaged_bytes_are_taken_or_refused(target: str) -> None:
         check(damaged(start, luck))
 
     try_one()
+
+
+ODD = (
+    0, 1, -1, 2**31, 2**53, MAX_NUMBER, MAX_NUMBER + 1, 2**63, 1e308, -1.5, None, True, "", "x", "go", "next",
+    "refused", "done", "robot", "other_policy", "cafe", "deadline", "RUN", "a\0b", "\x1b[2J", "é" * 200, [],
+)  # fmt: skip
+
+
+@st.composite
+def packets(draw: st.DrawFn) -> bytes:
+    """Returns a packet of any kind whose fields hold anything."""
+    kinds = get_args(Message)
+    number = draw(st.integers(0, len(kinds)))
+    names = [each.name for each in fields(kinds[number % len(kinds)]) if each.name != "body"]
+    text = json.dumps({name: draw(st.sampled_from(ODD)) for name in names}).encode()
+    body = draw(st.sampled_from((b"", b"body", starts("reply")[0])))
+    return struct.pack("<BI", number, len(text)) + text + body
+
+
+@settings(quick, max_examples=300)
+@given(st.lists(packets() | st.sampled_from(starts("mailbox")), min_size=1, max_size=12))
+def test_mail_with_any_values_brings_an_arm_to_rest_at_worst(mail: list[bytes]) -> None:
+    """Valid and wrong messages in any order, tick by tick, raise nothing and move nothing wrongly."""
+    load("mailbox")(mailbox.BETWEEN.join(mail))
 
 
 @pytest.mark.parametrize("target", NAMES)

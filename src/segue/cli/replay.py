@@ -76,7 +76,7 @@ class LastStep:
 
         desk = self._desk
         if desk is not None:
-            desk.tell(Stop(ExitReason.DONE.value))
+            desk.tell(Stop(ExitReason.DONE))
 
 
 def run_config(config: ReplayConfig, address: str) -> RunConfig:

@@ -33,6 +33,7 @@ _WORDS: Mapping[str, str] = {
     "bug": "a bug, please report it; ended",
     "crashed": "ended by the death of the control process",
     "stuck": "the control process did not end",
+    "nonsense": "a bug, please report it: the run's two processes did not understand each other; ended",
     "unrecorded": "ended, but the records are held up by a disk or a pipe",
     ExitReason.BAD_CHUNKS: "too many chunks in a row from {server} were rejected; ended",
 }

@@ -36,6 +36,8 @@ from segue.signals import signals_to
 _POLL_S = 0.1
 _LAST_WORD_TIMEOUT_S = 2.0
 _BUG = 70
+# In place of an `ExitReason`: the two processes of a run did not understand each other.
+NONSENSE = "nonsense"
 _NOT_ASKED = "real-time scheduling was not asked for"
 
 M = TypeVar("M", Make, Begin)
@@ -76,7 +78,7 @@ def live(link: Mailbox, records: Mailbox, stop: StopSwitch, pulse: Pulse) -> End
     except Exception as error:
         log.exception("the control process failed")
         return Ended(_BUG, "bug", f"{type(error).__name__}: {error}", b"{}")
-    return ended_as(ending)
+    return ended_as(ending, link.damage)
 
 
 def drive(plan: ControlPlan, parts: Parts, in_process: bool) -> Ending:
@@ -110,10 +112,16 @@ def _say_notes(parts: Parts) -> None:
             parts.records.put(Say(note))
 
 
-def ended_as(ending: Ending) -> Ended:
-    """Returns the last message of a run that ended so."""
+def ended_as(ending: Ending, damage: str = "") -> Ended:
+    """Returns the last message of a run that ended so.
+
+    Args:
+        ending: how.
+        damage: what the link wrote that was no message, in words: then it is not for want of a server.
+    """
     summary = json.dumps(dict(ending.summary)).encode()
-    return Ended(ending.exit_code, ending.reason.value, ending.detail, summary)
+    given_up = damage and ending.reason is ExitReason.LINK_LOST
+    return Ended(ending.exit_code, NONSENSE if given_up else ending.reason.value, ending.detail, summary)
 
 
 def say_last(records: Mailbox, ended: Ended) -> None:

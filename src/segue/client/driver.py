@@ -47,8 +47,8 @@ class Post(Protocol):
         """Sends `message`; returns whether there was room for it."""
         ...
 
-    def drain(self) -> Iterator[Message]:
-        """Yields what has arrived, oldest first."""
+    def drain(self, most: int | None = None) -> Iterator[Message]:
+        """Yields what has arrived, oldest first; `most` of it, or all."""
         ...
 
 
@@ -89,10 +89,15 @@ class Driver:
         stamp_ns = captured_ns if seen.captured_ns is None else min(seen.captured_ns, captured_ns)
         return Observation(self.executor.step, stamp_ns, seen.state, seen.environment)
 
-    def take_mail(self, now_ns: int) -> list[Message]:
-        """Tells the executor what the link says, and returns the messages that are not about the plan."""
+    def take_mail(self, now_ns: int, most: int | None = None) -> list[Message]:
+        """Tells the executor what the link says, and returns the messages that are not about the plan.
+
+        Args:
+            now_ns: of this tick.
+            most: messages that are taken now; None takes all.
+        """
         others: list[Message] = []
-        for message in self._post.drain():
+        for message in self._post.drain(most):
             if isinstance(message, Answer):
                 self._receive(message, now_ns)
             elif isinstance(message, _REPORTS):

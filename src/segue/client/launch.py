@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from segue.cameras.base import Camera
-from segue.client.control import drive, ended_as, say_last
+from segue.client.control import NONSENSE, drive, ended_as, say_last
 from segue.client.ending import Ending, StopSwitch
 from segue.client.linkside import LinkSide
 from segue.client.loop import Parts
@@ -44,6 +44,8 @@ _EXTRA_S = 5.0
 _BUG = 70
 _SIGNALLED = tuple(SIGNALLED + number for number in SIGNALS)
 _HOLDS = "an arm with torque still holds itself: support it, and free it with `segue release`"
+_MAD = "the control process wrote what is no message"
+_MOST_CODE = 255
 _STUCK = f"the control process did not end and was killed; {_HOLDS}"
 # Python lets a busy thread (a camera's, a renderer's) run for 5 ms before another may; the link
 # has work for less than one. Beside three rendered cameras a request took 16 ms with 5 ms turns
@@ -125,7 +127,8 @@ def _run(
             else:
                 control.link.close()
             code = control.wait(lambda: _patience_s(settled, stop.asked, side.over, side.waits_for_go))
-            ended = side.finish() or _unheard(code, side.records_held_up)
+            damage = control.records.damage or control.link.damage
+            ended = side.finish() or _unheard(code, side.records_held_up, damage)
             if code is None:
                 ended = Ended(_BUG, "stuck", _STUCK, ended.body)
     finally:
@@ -134,7 +137,7 @@ def _run(
         ended = _stopped(stop)
     elif settled is None and code in _SIGNALLED:  # it was told before we were, and before it could heed it
         ended = Ended(code, ExitReason.SIGNALLED, "", b"{}")
-    return _outcome(plan, side, ended)
+    return _outcome(plan, side, ended, damage)
 
 
 def run_threaded(
@@ -165,12 +168,12 @@ def run_threaded(
             side.serve(link_side, pulse, settled)
             parts = Parts(SystemClock(), robot, link, records, stop, pulse)
             with (operator or Nobody()).listen(Desk(link_side.put, stop.ask)):
-                say_last(records, ended_as(drive(settled, parts, in_process=False)))
+                say_last(records, ended_as(drive(settled, parts, in_process=False), link.damage))
             link.close()
         records.close()
         ended = side.finish()
     pulse.close()
-    return _outcome(plan, side, ended or _stopped(stop))
+    return _outcome(plan, side, ended or _stopped(stop), records_side.damage or link_side.damage)
 
 
 def _patience_s(settled: ControlPlan | None, asked: int, link_over: bool, waits: bool = False) -> float:
@@ -196,19 +199,27 @@ def _stopped(stop: StopSwitch) -> Ended:
     return ended_as(Ending(ExitReason.SIGNALLED, stop.signal))
 
 
-def _unheard(code: int | None, held_up: bool) -> Ended:
+def _unheard(code: int | None, held_up: bool, damage: str = "") -> Ended:
     """Returns the end of a control process whose last words were not read.
 
     Args:
         code: its exit code; None when it was killed.
         held_up: it may have had some, but the records wait for a disk or a pipe.
+        damage: it was not listened to any more, since it wrote what is no message; in words.
     """
+    if damage:
+        return Ended(_BUG, NONSENSE, f"{_MAD}: {damage}; it ended with {code}; {_HOLDS}", b"{}")
     if code is not None and held_up:
         return Ended(code, "unrecorded", "the records are held up by a disk or a pipe", b"{}")
     return Ended(_BUG, "crashed", f"the control process died ({code}); {_HOLDS}", b"{}")
 
 
-def _outcome(plan: RunPlan, side: LinkSide, ended: Ended) -> Outcome:
+def _outcome(plan: RunPlan, side: LinkSide, ended: Ended, damage: str = "") -> Outcome:
+    if damage and ended.reason == ExitReason.LINK_LOST:
+        # Not for want of a server: we did not listen to it any more, and it brought the arm to rest alone.
+        ended = Ended(_BUG, NONSENSE, f"{_MAD}: {damage}", ended.body)
+    elif ended.reason == NONSENSE:  # it is we who wrote what it could not read
+        ended = Ended(_BUG, NONSENSE, ended.detail, ended.body)
     if side.failure is not None and ended.reason == ExitReason.LINK_LOST:
         # Not for want of a server: the link ended by a bug of ours, and the loop went on alone.
         detail = f"the link failed: {type(side.failure).__name__}: {side.failure}"
@@ -216,8 +227,18 @@ def _outcome(plan: RunPlan, side: LinkSide, ended: Ended) -> Outcome:
     # A run that was turned away and is then signalled, or fails, ended for that reason.
     refusal = side.refusal if ended.reason == ExitReason.REFUSED else None
     code = ended.exit_code if refusal is None else refusal.exit_code
+    code = code if code <= _MOST_CODE else _BUG  # a process has no larger one: 256 would be 0
     summary = RunStats((), plan.execution.control_hz).summary(ended.reason)
-    summary |= json.loads(ended.body) | side.facts() | {"exit_reason": ended.reason}
+    summary |= _numbers(ended) | side.facts() | {"exit_reason": ended.reason}
     side.files.summary(summary)
     detail = ended.detail if refusal is None else str(refusal)
     return Outcome(code, ended.reason, detail, summary, plan.output.directory)
+
+
+def _numbers(ended: Ended) -> dict[str, object]:
+    """Returns what the control process counted; nothing when that cannot be read."""
+    try:
+        numbers = json.loads(ended.body)
+    except (ValueError, RecursionError):
+        return {}
+    return dict(numbers) if isinstance(numbers, dict) else {}

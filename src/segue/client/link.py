@@ -34,6 +34,8 @@ from segue.errors import LocalProtocolError, RobotFault
 # A camera fault is to be acted on within 300 ms of being noticed.
 CAMERA_LOOK_NS = 100 * NS_PER_MS
 _STOP_LOOK_NS = 100 * NS_PER_MS
+# The control loop asks a few times a second; a flood of messages must not keep the link from its dates.
+_MAIL_AT_ONCE = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,8 +215,11 @@ class _Run:
     def newest_ask(self) -> Ask | None:
         """Returns the newest request in the mail; older ones count no more."""
         newest: Ask | None = None
-        for message in self._parts.mailbox.drain():
-            newest = message if isinstance(message, Ask) else newest
+        for message in self._parts.mailbox.drain(_MAIL_AT_ONCE):
+            if not isinstance(message, Ask):
+                self._parts.mailbox.distrust(f"{type(message).__name__} is not for the link")
+                return None
+            newest = message
         self._ask = newest or self._ask
         return newest
 

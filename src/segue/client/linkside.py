@@ -156,7 +156,8 @@ class LinkSide:
     def record(self, control: Mailbox) -> None:
         """Begins to write down what both sides say; from `control` come the loop's records."""
         self.files = RunFiles(self._plan.output.directory)
-        self._recorder = Recorder((control, self._diary_end), self.files, self._reporter)
+        sides = (control, self._diary_end)
+        self._recorder = Recorder(sides, self.files, self._reporter, self._give_up)
         self._recorder.start()
 
     def serve(self, mailbox: Mailbox, pulse: Pulse, settled: ControlPlan) -> None:
@@ -181,6 +182,12 @@ class LinkSide:
         work = partial(link.run, mailbox, pictures, diary)
         self._threads = _Threads(link, work, cameras, self._video(), watch)
         self._threads.start()
+
+    def _give_up(self, damage: str) -> None:
+        """Leaves a control process alone that writes nonsense, so that it brings the arm to rest."""
+        self._reporter.say(f"the control process wrote what is no message: {damage}; it is left alone")
+        if self._threads is not None:
+            self._threads.link.stop()
 
     def say(self, text: str) -> None:
         """Passes a sentence on to the person at the terminal."""

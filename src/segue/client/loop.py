@@ -9,7 +9,8 @@ carries things in and out, and knows no process, signal or network.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -39,11 +40,16 @@ from segue.core.watchdog import Cause, SafetyLevel
 from segue.errors import LocalProtocolError
 from segue.robots.base import Robot
 
+log = logging.getLogger(__name__)
+
 T = TypeVar("T")
 
 # A pause between ticks is used for collecting garbage only if it is this long.
 _PAUSE_NS = 3 * NS_PER_MS
 _BETWEEN_EVERY_NS = NS_PER_S
+# The link has a message or two for a tick; a flood of them must not hold one up.
+_MAIL_A_TICK = 16
+_NONSENSE = "the link process wrote what is no message for the control loop"
 
 
 def _nothing() -> None:
@@ -189,15 +195,29 @@ class ControlLoop:
         return slept
 
     def _read_mail(self, now_ns: int) -> None:
-        for message in self.driver.take_mail(now_ns):
-            self._take(message, now_ns)
-        if self._parts.link.closed and not self._alone:
+        link = self._parts.link
+        try:
+            self._take(self.driver.take_mail(now_ns, _MAIL_A_TICK), now_ns)
+            if link.closed and not self._alone:  # its last words are all that a dead neighbour can still say
+                self._take(self.driver.take_mail(now_ns), now_ns)
+        except LocalProtocolError as error:
+            link.distrust(str(error))
+        except Exception as error:  # whatever it was about, the arm must come to rest
+            log.error("a message could not be taken", exc_info=error)
+            link.distrust(f"{type(error).__name__}: {error}")
+        if link.closed and not self._alone:
             self._alone = True
-            self._diary.write("link_process_gone", now_ns, {})
+            self._diary.write("link_process_gone", now_ns, {"detail": link.damage})
+            if link.damage:
+                self._diary.say(f"{_NONSENSE}: {link.damage}; the arm goes on alone, and comes to rest")
             self.executor.link_process_gone(now_ns)
             self._naps.left_alone()
 
-    def _take(self, message: Message, now_ns: int) -> None:
+    def _take(self, messages: Sequence[Message], now_ns: int) -> None:
+        for message in messages:
+            self._take_one(message, now_ns)
+
+    def _take_one(self, message: Message, now_ns: int) -> None:
         match message:
             case Mark():
                 self._carry_out(self._episodes.wish(Wish(message.wish), now_ns), now_ns)
@@ -313,4 +333,6 @@ class ControlLoop:
         summary["episodes"] = self._episodes.summary()
         summary["records_dropped"] = self._diary.dropped
         summary["parked"] = executor.rested
-        return Ending(reason, self._parts.stop.signal, executor.words(), summary)
+        damage = self._parts.link.damage if reason is ExitReason.LINK_LOST else ""
+        detail = f"{_NONSENSE}: {damage}" if damage else executor.words()
+        return Ending(reason, self._parts.stop.signal, detail, summary)

@@ -5,7 +5,8 @@ sends are atomic, and the death of one side is an end of file at the other,
 which is how the guardian notices that it is alone. `put` and `drain` return at
 once whatever the other side does; a message that finds no room is dropped and
 counted. Which of several messages counts (the newest request, every record) is
-the reader's business.
+the reader's business. A side that writes what is no message is as good as dead:
+the mailbox closes, `damage` says why, and the writer sees the end of file.
 """
 
 from __future__ import annotations
@@ -15,10 +16,13 @@ import socket
 from collections.abc import Iterator
 
 from segue.client.messages import Message, decode_message, encode_message
+from segue.errors import LocalProtocolError
 
 # A chunk of 1000 actions with 32 dimensions in both units has half a megabyte. The kernel may allow
 # less: it grants twice `net.core.wmem_max` at most, which is 416 KiB where nobody raised it.
 MAX_MESSAGE_BYTES = 1024 * 1024
+# Whoever takes only some messages at a time takes no more bytes either, beyond the last of them.
+_SOME_BYTES = 64 * 1024
 
 
 class Mailbox:
@@ -29,11 +33,13 @@ class Mailbox:
         end.setblocking(False)
         end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * MAX_MESSAGE_BYTES)
         self.closed = False
+        self.damage = ""
         self.dropped = 0
         self.why_dropped = ""
         self._end = end
         # One buffer for good: a fresh one per message would be a megabyte each time.
-        self._buffer = memoryview(bytearray(MAX_MESSAGE_BYTES))
+        # A byte more than any message has shows one that is too long.
+        self._buffer = memoryview(bytearray(MAX_MESSAGE_BYTES + 1))
 
     def __repr__(self) -> str:
         return f"<Mailbox closed={self.closed} dropped={self.dropped}>"
@@ -44,9 +50,12 @@ class Mailbox:
 
     def put(self, message: Message) -> bool:
         """Sends `message`; when it cannot be sent returns False, and `why_dropped` says why."""
-        data = encode_message(message)
         if self.closed:
             return self._drop("nobody is there")
+        try:
+            data = encode_message(message)
+        except LocalProtocolError as error:
+            return self._drop(str(error))
         if len(data) > MAX_MESSAGE_BYTES:
             return self._drop(f"{len(data)} bytes are too large for a message")
         try:
@@ -58,9 +67,15 @@ class Mailbox:
             return self._drop("nobody is there" if self.closed else f"{len(data)} bytes are too large here")
         return True
 
-    def drain(self) -> Iterator[Message]:
-        """Yields what has arrived, oldest first; sets `closed` once the other side is gone."""
-        while True:
+    def drain(self, most: int | None = None) -> Iterator[Message]:
+        """Yields what has arrived, oldest first; sets `closed` once the other side is gone, or mad.
+
+        Args:
+            most: of messages, and of their bytes in proportion; the rest stays for the next call. None
+                takes all, which never ends while the other side writes faster than this one reads.
+        """
+        left, bytes_left = most, _SOME_BYTES
+        while left is None or (left > 0 and bytes_left > 0):
             try:
                 size = self._end.recv_into(self._buffer)
             except BlockingIOError:
@@ -75,7 +90,26 @@ class Mailbox:
             if size == 0:
                 self.closed = True
                 return
-            yield decode_message(bytes(self._buffer[:size]))
+            left, bytes_left = (None if left is None else left - 1), bytes_left - size
+            message = self._read(size)
+            if message is None:
+                return
+            yield message
+
+    def _read(self, size: int) -> Message | None:
+        if size > MAX_MESSAGE_BYTES:
+            self.distrust(f"more than {MAX_MESSAGE_BYTES} bytes")
+            return None
+        try:
+            return decode_message(bytes(self._buffer[:size]))
+        except LocalProtocolError as error:
+            self.distrust(str(error))
+            return None
+
+    def distrust(self, why: str) -> None:
+        """Closes this end because of what the other side wrote: it is as good as gone, `damage` says why."""
+        self.damage = self.damage or why
+        self.close()
 
     def _drop(self, why: str) -> bool:
         self.dropped += 1

@@ -25,12 +25,13 @@ from segue.client.pages import StopRelay
 from segue.client.plan import ControlPlan, RobotPart, from_json, to_json
 from segue.client.pulse import Pulse
 from segue.core.specs import RobotSpec
-from segue.errors import RobotFault
+from segue.errors import LocalProtocolError, RobotFault
 from segue.signals import SIGNALLED, SIGNALS
 
 # Importing a simulation on a busy small machine takes several seconds.
 _HELLO_TIMEOUT_S = 60.0
 _POLL_S = 0.1
+_MAIL_AT_ONCE = 64
 _BUG = 70
 # One thread each: arrays of six numbers gain nothing from more, and idle ones cost memory.
 _ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
@@ -67,13 +68,14 @@ class ControlProcess:
 
         Raises:
             RobotFault: neither happened in a minute.
+            LocalProtocolError: what it said of itself is no spec.
         """
         deadline = time.monotonic() + _HELLO_TIMEOUT_S
         while time.monotonic() < deadline and not stop.asked:
             select.select([self.link], [], [], _POLL_S)
-            for message in self.link.drain():
+            for message in self.link.drain(_MAIL_AT_ONCE):
                 if isinstance(message, Hello):
-                    return from_json(RobotSpec, message.body)
+                    return _spec(message)
             if self.link.closed:
                 return None
         if stop.asked:
@@ -128,6 +130,18 @@ class ControlProcess:
             self._process.wait(timeout_s)
         except subprocess.TimeoutExpired:
             return  # it is bringing the arm to rest, and ends by itself
+
+
+def _spec(hello: Hello) -> RobotSpec:
+    """Returns the spec of the robot that was made.
+
+    Raises:
+        LocalProtocolError: it is none.
+    """
+    try:
+        return from_json(RobotSpec, hello.body)
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise LocalProtocolError(f"the control process wrote no robot's spec: {error}") from error
 
 
 def _spawn(link: socket.socket, records: socket.socket, pages: Sequence[int]) -> subprocess.Popen[bytes]:

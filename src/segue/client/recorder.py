@@ -13,17 +13,19 @@ import io
 import json
 import select
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from segue.client.mailbox import Mailbox
-from segue.client.messages import Commands, Ended, Record, Say, Status
+from segue.client.messages import Commands, Ended, Message, Record, Say, Status
 from segue.errors import ConfigError
 
 QUEUE_HEADER = ("t_s", "queue_steps", "level", "delay_steps")
 _POLL_S = 0.5
+# Of one side, before the other one has its turn.
+_AT_ONCE = 256
 
 
 class Reporter(Protocol):
@@ -137,16 +139,34 @@ class RunFiles:
         self.last_error = error.strerror or str(error)
 
 
+def _nothing(damage: str) -> None:
+    """Does nothing about it."""
+
+
 class Recorder:
     """The thread that takes what both sides say; `why` is the cause of the level that was told last."""
 
-    def __init__(self, sides: Sequence[Mailbox], files: RunFiles, reporter: Reporter) -> None:
-        """Listens to `sides` once started."""
+    def __init__(
+        self,
+        sides: Sequence[Mailbox],
+        files: RunFiles,
+        reporter: Reporter,
+        on_damage: Callable[[str], None] = _nothing,
+    ) -> None:
+        """Listens once started.
+
+        Args:
+            sides: to whom.
+            files: where it writes.
+            reporter: whom it tells.
+            on_damage: called from its thread when it does not listen to a side any more, with the reason.
+        """
         self.ended: Ended | None = None
         self.why = ""
         self._sides = list(sides)
         self._files = files
         self._reporter = reporter
+        self._on_damage = on_damage
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
 
     def __repr__(self) -> str:
@@ -174,15 +194,19 @@ class Recorder:
                 self._sides = [side for side in self._sides if side.fileno() >= 0]
                 continue
             for side in self._sides:
-                self._take(side)
+                self._take(side.drain(_AT_ONCE), side)
+                if side.closed:  # its last words are all that it can still say
+                    self._take(side.drain(), side)
+                if side.damage:
+                    self._on_damage(side.damage)
             self._sides = [side for side in self._sides if not side.closed]
             if self._files.failures and not complained:
                 complained = True
                 what = self._files.last_error
                 self._reporter.say(f"the records cannot be written: {what}; the run goes on")
 
-    def _take(self, side: Mailbox) -> None:
-        for message in side.drain():
+    def _take(self, messages: Iterable[Message], side: Mailbox) -> None:
+        for message in messages:
             match message:
                 case Record():
                     self._files.record(message.body)
@@ -196,6 +220,9 @@ class Recorder:
                     self._reporter.say(message.text)
                 case Ended():
                     self.ended = message
+                case _:
+                    side.distrust(f"{type(message).__name__} is not for the recorder")
+                    return
 
 
 def _row(cells: Sequence[object]) -> bytes:

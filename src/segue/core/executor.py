@@ -125,7 +125,7 @@ class ChunkExecutor:
         if self.troubles.paused:  # nothing is asked, so no chunk can come to say that the link is well again
             self.troubles.link.well()
 
-    def link_closed(self, now_ns: int, cause: str, ends_as: str = "") -> None:
+    def link_closed(self, now_ns: int, cause: str, ends_as: ExitReason | None = None) -> None:
         """Notes that the channel is gone; until it is opened again nothing is asked."""
         self._session.ready = False
         self.request_failed(now_ns, 0, cause, ends_as)
@@ -139,14 +139,14 @@ class ChunkExecutor:
             self.troubles.link.lost_since_ns = now_ns
         self._mail.events.append(RequestMissed(cancelled.number if cancelled else 0, "link process gone"))
 
-    def request_failed(self, now_ns: int, number: int, cause: str, ends_as: str = "") -> None:
+    def request_failed(self, now_ns: int, number: int, cause: str, ends_as: ExitReason | None = None) -> None:
         """Notes that request `number` (0: whichever is outstanding) failed; two in a row lose the link.
 
         Args:
             now_ns: of the present tick.
             number: of the request.
             cause: in words.
-            ends_as: the `ExitReason` of a run in which it goes on like this; empty when nothing was said.
+            ends_as: the end of a run in which it goes on like this; None when nothing was said.
         """
         cancelled = self._cancel(number or None)
         if number and cancelled is None:
@@ -336,7 +336,7 @@ class ChunkExecutor:
         missed = self.scheduler.expire(now_ns)
         if missed is not None:
             self.troubles.link.overdue += 1
-            self.troubles.link.failed(DEADLINE, "")
+            self.troubles.link.failed(DEADLINE)
             self._miss(now_ns, missed.number, DEADLINE)
 
     def _cancel(self, number: int | None = None) -> Outstanding | None:
@@ -481,7 +481,7 @@ class ChunkExecutor:
         if troubles.camera is not None:
             return ExitReason.CAMERA
         troubles.link.misses = max(troubles.link.misses, 1)  # so that its words are told
-        troubles.link.failed("no chunk came in time", "")
+        troubles.link.failed("no chunk came in time")
         reason = ExitReason(troubles.link.ends_as or ExitReason.LINK_LOST)
         return ExitReason.NO_ANSWER if reason is ExitReason.LINK_LOST else reason
 

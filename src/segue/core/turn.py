@@ -7,7 +7,7 @@ simulated link: there is one table of meanings, and no copy of it.
 from __future__ import annotations
 
 from segue.core.executor import ChunkExecutor
-from segue.core.facts import ExitReason, SessionOpened
+from segue.core.facts import SessionOpened
 from segue.core.link.reports import CameraFailed, CameraWorks, Closed, Failed, LinkReport, Opened, Stop
 
 
@@ -32,4 +32,4 @@ def take_report(executor: ChunkExecutor, report: LinkReport, now_ns: int) -> Non
         case CameraWorks():
             executor.camera_works(now_ns)
         case Stop():
-            executor.stop(ExitReason(report.reason))
+            executor.stop(report.reason)

@@ -177,20 +177,20 @@ class LinkTroubles:
         overdue: deadlines that passed since the forecast last learnt anything.
         lost_since_ns: when the second miss in a row came; None while the link is good.
         said: why requests fail, in the words of the last failure that said more than silence.
-        ends_as: the `ExitReason` of a run in which that goes on; empty while nothing was said.
+        ends_as: the `ExitReason` of a run in which that goes on; None while nothing was said.
     """
 
     misses: int = 0
     overdue: int = 0
     lost_since_ns: int | None = None
     said: str = ""
-    ends_as: str = ""
+    ends_as: str | None = None
 
     def words(self) -> str:
         """Returns why requests fail, in words; empty while none do."""
         return self.said if self.misses else ""
 
-    def failed(self, cause: str, ends_as: str) -> None:
+    def failed(self, cause: str, ends_as: str | None = None) -> None:
         """Notes why a request or a dial failed; silence takes nothing back that was said."""
         if ends_as or not self.said:
             self.said, self.ends_as = cause, ends_as
@@ -198,7 +198,7 @@ class LinkTroubles:
     def well(self) -> None:
         """Notes that the link works: a chunk came, or in a pause a session was opened."""
         self.misses, self.lost_since_ns = 0, None
-        self.said = self.ends_as = ""
+        self.said, self.ends_as = "", None
 
 
 @dataclass(slots=True)

@@ -124,9 +124,9 @@ class LinkEnd:
             self._asked.append(message)
         return True
 
-    def drain(self) -> Iterator[Message]:
-        """Yields the control loop's mail, oldest first."""
-        while self.mail:
+    def drain(self, most: int | None = None) -> Iterator[Message]:
+        """Yields the control loop's mail, oldest first, `most` of it or all."""
+        for _ in range(len(self.mail) if most is None else min(most, len(self.mail))):
             yield self.mail.pop(0)
 
     def work(self, now_ns: int) -> None:

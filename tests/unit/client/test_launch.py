@@ -206,6 +206,37 @@ def test_a_signal_during_the_last_dial_ends_the_run_before_it_begins(
     assert not commands.exists()
 
 
+@pytest.mark.parametrize(
+    ("ended", "damage", "exit_code", "reason"),
+    [
+        (Ended(69, "link_lost", "", b"{}"), "", 69, "link_lost"),
+        (Ended(69, "link_lost", "", b"{}"), "Stop: no reason", 70, "nonsense"),
+        (Ended(69, "nonsense", "it wrote what is none", b"{}"), "", 70, "nonsense"),
+        (Ended(143, "signalled", "", b"{}"), "Stop: no reason", 143, "signalled"),
+        (Ended(256, "done", "", b"{}"), "", 70, "done"),
+        (Ended(0, "done", "", b"[1]"), "", 0, "done"),
+        (Ended(0, "done", "", b"{"), "", 0, "done"),
+        (Ended(0, "done", "", b"\xff"), "", 0, "done"),
+    ],
+)
+def test_last_words_of_two_processes_that_did_not_understand_each_other(
+    ended: Ended, damage: str, exit_code: int, reason: str
+) -> None:
+    """Nonsense of either side is a bug and no lost server; a body or a code that is none is not passed on."""
+    plan = plan_for("127.0.0.1:1")
+    outcome = launch._outcome(plan, LinkSide(plan, [], Silent()), ended, damage)
+    assert (outcome.exit_code, outcome.reason) == (exit_code, reason)
+    assert damage in outcome.detail or reason == "signalled"
+
+
+def test_a_control_process_that_was_not_listened_to_any_more_says_why() -> None:
+    """Without last words the reason is what it wrote, whatever its code, and what became of the arm."""
+    ended = launch._unheard(69, held_up=False, damage="Stop: no reason")
+    assert (ended.exit_code, ended.reason) == (70, "nonsense")
+    assert "Stop: no reason; it ended with 69" in ended.detail
+    assert "`segue release`" in ended.detail
+
+
 class TurnedAway(LinkSide):
     """A link's side whose server has turned the robot away."""
 

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from segue.client.mailbox import MAX_MESSAGE_BYTES, Bell, Mailbox, mailbox_pair, socket_pair
-from segue.client.messages import Closed, Message, Record
+from segue.client.messages import CameraWorks, Closed, Message, Record, Say, encode_message
 
 
 def drained(mailbox: Mailbox) -> list[Message]:
@@ -80,6 +80,80 @@ def test_putting_into_a_mailbox_whose_reader_is_gone_says_so() -> None:
     right.close()
     assert not left.put(Closed("anybody?"))
     assert left.closed
+
+
+def raw_pair() -> tuple[socket.socket, Mailbox]:
+    """Returns a bare socket to write anything into, and the mailbox at its other end."""
+    here, there = socket_pair()
+    there.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 * MAX_MESSAGE_BYTES)
+    return here, Mailbox(there)
+
+
+def test_a_neighbour_that_writes_nonsense_is_as_good_as_dead() -> None:
+    """What came before the first damage is read; then this end closes, says why, and the writer sees it."""
+    writer, mailbox = raw_pair()
+    for data in (encode_message(Closed("good")), b"\xff nonsense", encode_message(Closed("never read"))):
+        writer.send(data)
+    assert drained(mailbox) == [Closed("good")]
+    assert mailbox.closed
+    assert "message" in mailbox.damage
+    assert drained(mailbox) == []
+    assert not mailbox.put(Closed("anybody?"))
+    with pytest.raises((BrokenPipeError, ConnectionResetError)):
+        writer.send(b"x")
+
+
+def test_a_message_that_is_too_long_is_damage() -> None:
+    """A packet of more bytes than any message may have is not read as a part of one."""
+    writer, mailbox = raw_pair()
+    writer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8 * MAX_MESSAGE_BYTES)
+    try:
+        writer.send(encode_message(Record(bytes(MAX_MESSAGE_BYTES))))
+    except OSError:
+        pytest.skip("this kernel sends no packets of a megabyte")
+    assert drained(mailbox) == []
+    assert "more than" in mailbox.damage
+
+
+def test_mail_may_be_taken_a_little_at_a_time() -> None:
+    """So many messages are taken, oldest first, or so many bytes; the rest is there the next time."""
+    left, right = mailbox_pair()
+    for k in range(5):
+        left.put(Closed(str(k)))
+    assert list(right.drain(2)) == [Closed("0"), Closed("1")]
+    assert list(right.drain(2)) == [Closed("2"), Closed("3")]
+    for _ in range(3):
+        left.put(Record(bytes(60_000)))
+    assert len(list(right.drain(100))) == 3  # one small and two large ones
+    assert len(list(right.drain(100))) == 1
+
+
+def test_a_flood_does_not_hold_up_whoever_takes_a_little() -> None:
+    """While another thread writes without a pause, taking sixteen at a time comes to its end each time."""
+    left, right = mailbox_pair()
+    over = threading.Event()
+
+    def flood() -> None:
+        while not over.is_set():
+            left.put(CameraWorks())
+
+    writer = threading.Thread(target=flood)
+    while left.put(CameraWorks()):
+        continue
+    writer.start()
+    taken = [len(list(right.drain(16))) for _ in range(200)]
+    over.set()
+    writer.join()
+    assert max(taken) == 16
+
+
+def test_what_no_reader_would_take_is_not_sent() -> None:
+    """A sentence without an end is dropped and counted here; the neighbour goes on listening."""
+    left, right = mailbox_pair()
+    assert not left.put(Say("x" * 100_000))
+    assert (left.dropped, "bytes of fields" in left.why_dropped) == (1, True)
+    assert left.put(Say("short"))
+    assert drained(right) == [Say("short")]
 
 
 def test_closing_twice_is_no_error() -> None:

@@ -3,14 +3,16 @@ from __future__ import annotations
 import json
 import os
 import resource
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from segue.client.mailbox import mailbox_pair
-from segue.client.messages import Ended, Record, Say, Status
+from segue.client.mailbox import Mailbox, mailbox_pair, socket_pair
+from segue.client.messages import CameraWorks, Ended, Record, Say, Status, encode_message
 from segue.client.recorder import Recorder, RunFiles
 from segue.errors import ConfigError
 
@@ -121,3 +123,54 @@ def test_a_line_that_fits_only_in_part_is_taken_back(tmp_path: Path) -> None:
     files.record(lines[3])
     files.close()
     assert written.read_bytes().splitlines() == [lines[0], lines[1], lines[3]]
+
+
+@pytest.mark.parametrize(
+    "nonsense", [b"\x07nonsense", encode_message(CameraWorks())], ids=["bytes", "direction"]
+)
+def test_a_side_that_writes_nonsense_does_not_silence_the_other(tmp_path: Path, nonsense: bytes) -> None:
+    """What it said before is kept, nothing that comes later, and the other side is recorded to its end."""
+    mad, mad_reader = socket_pair()
+    right, right_reader = mailbox_pair()
+    files, listener = RunFiles(tmp_path), Listener()
+    control = Mailbox(mad_reader)
+    recorder = Recorder((control, right_reader), files, listener)
+    recorder.start()
+    for data in (encode_message(Say("hello")), nonsense, encode_message(Ended(0, "done", "", b"{}"))):
+        mad.send(data)
+    right.put(Record(b'{"event": "of the other side"}'))
+    right.close()
+    recorder.join(WAIT_S)
+    files.close()
+    assert (recorder.busy, recorder.ended, listener.said) == (False, None, ["hello"])
+    assert control.damage
+    assert "of the other side" in (tmp_path / "run.jsonl").read_text()
+
+
+def test_a_flood_of_one_side_does_not_silence_the_other(tmp_path: Path) -> None:
+    """Beside a side that never stops to talk the other one is recorded, and the end still comes."""
+    left, left_reader = mailbox_pair()
+    right, right_reader = mailbox_pair()
+    files, listener = RunFiles(tmp_path), Listener()
+    recorder = Recorder((left_reader, right_reader), files, listener)
+    over = threading.Event()
+
+    def flood() -> None:
+        while not over.is_set():
+            left.put(Record(b"{}"))
+
+    writer = threading.Thread(target=flood)
+    writer.start()
+    recorder.start()
+    right.put(Say("heard"))
+    deadline = time.monotonic() + WAIT_S
+    while not listener.said and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert listener.said == ["heard"]
+    over.set()
+    writer.join()
+    for each in (left, right):
+        each.close()
+    recorder.join(WAIT_S)
+    assert not recorder.busy
+    files.close()

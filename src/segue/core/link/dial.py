@@ -173,7 +173,7 @@ class Dialer:
         self._move(LinkEvent.REFUSED)
         self._do(ev.Refuse(error))
         if not self.newcomer:
-            self._do(ev.Report(Stop(ExitReason.REFUSED.value)))
+            self._do(ev.Report(Stop(ExitReason.REFUSED)))
         self._do(ev.Note(str(error)))
 
     def wait_ns(self, failures: int) -> int:

@@ -124,11 +124,11 @@ ENDS_AS: Mapping[str, ExitReason] = MappingProxyType(
 _DRAINING = "draining"
 
 
-def ends_as(heard: Heard) -> str:
-    """Returns the reason of a run's end that is due to `heard` (an `ExitReason`)."""
+def ends_as(heard: Heard) -> ExitReason:
+    """Returns the reason of a run's end that is due to `heard`."""
     if heard.reason == _DRAINING:
-        return ExitReason.OVERLOADED.value
-    return ENDS_AS.get(heard.status, ExitReason.LINK_LOST).value
+        return ExitReason.OVERLOADED
+    return ENDS_AS.get(heard.status, ExitReason.LINK_LOST)
 
 
 def after_call(heard: Heard) -> AfterCall:

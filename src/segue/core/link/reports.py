@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from segue.core.facts import ExitReason
+
 
 @dataclass(frozen=True, slots=True)
 class Opened:
@@ -29,7 +31,7 @@ class Closed:
     """The channel is gone; `ends_as` as in `Failed`."""
 
     cause: str
-    ends_as: str = ""
+    ends_as: ExitReason | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +40,12 @@ class Failed:
 
     Attributes:
         cause: why, in words; of several failures the last that says more than "no answer" counts.
-        ends_as: the `ExitReason` of a run in which it goes on like this; empty when nothing was said.
+        ends_as: the end of a run in which it goes on like this; None when nothing was said.
     """
 
     number: int
     cause: str
-    ends_as: str = ""
+    ends_as: ExitReason | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +62,9 @@ class CameraWorks:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """The run is to end in an orderly way, because of `reason` (an `ExitReason`)."""
+    """The run is to end in an orderly way, because of `reason`."""
 
-    reason: str
+    reason: ExitReason
 
 
 LinkReport = Opened | Closed | Failed | CameraFailed | CameraWorks | Stop
