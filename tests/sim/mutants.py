@@ -22,8 +22,10 @@ from segue.core.motion import Motion
 from segue.core.pace import Pace
 from segue.core.queue import ActionQueue
 from segue.core.schedule import DropReason, Outstanding, RequestRule, RequestScheduler
-from segue.core.types import FloatArray, Leftover, Strategy
+from segue.core.types import FloatArray, Leftover, Observation, Strategy
 from segue.core.watchdog import Cause, SafetyLevel, Troubles, Watchdog
+from segue.testing.faultplan import FaultKind
+from segue.testing.simulation import _Sleep
 
 Mutant = Callable[[pytest.MonkeyPatch], None]
 
@@ -310,6 +312,73 @@ def ask_in_a_pause(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(ChunkExecutor, "_may_ask", eager)
 
 
+def sleep_through_the_sleep(patch: pytest.MonkeyPatch) -> None:
+    """Does not notice that the computer slept."""
+    patch.setattr(ChunkExecutor, "slept", lambda self, now_ns: None)
+
+
+def let_time_stand_still_in_a_sleep(patch: pytest.MonkeyPatch) -> None:
+    """Tells the time by a clock that does not run while the computer sleeps, and notices no sleep either."""
+    begin, tick = _Sleep.begin, ChunkExecutor.tick
+    asleep: list[int] = [0]
+
+    def begun(self: _Sleep, now_ns: int, until_ns: int) -> None:
+        asleep[0] += until_ns - now_ns
+        begin(self, now_ns, until_ns)
+
+    def ticked(self: ChunkExecutor, now_ns: int, observation: Observation) -> Any:
+        asleep[0] = 0 if self.ticks == 0 else asleep[0]
+        seen = replace(observation, captured_ns=observation.captured_ns - asleep[0])
+        return tick(self, now_ns - asleep[0], seen)
+
+    patch.setattr(_Sleep, "begin", begun)
+    patch.setattr(ChunkExecutor, "tick", ticked)
+    patch.setattr(ChunkExecutor, "slept", lambda self, now_ns: None)
+
+
+def go_on_without_a_go(patch: pytest.MonkeyPatch) -> None:
+    """Holds after a sleep, and waits for nobody."""
+    slept = Watchdog.slept
+
+    def careless(self: Watchdog, now_ns: int) -> Any:
+        change = slept(self, now_ns)
+        self.waits_for_go = False
+        return change
+
+    patch.setattr(Watchdog, "slept", careless)
+
+
+def park_without_a_go(patch: pytest.MonkeyPatch) -> None:
+    """Takes the way to rest for no motion while a person is waited for."""
+    rest = Watchdog._from_rest
+
+    def from_rest(self: Watchdog, *facts: Any) -> tuple[SafetyLevel, Cause]:
+        waits, self.waits_for_go = self.waits_for_go, False
+        wanted, cause = rest(self, *facts)
+        self.waits_for_go = waits
+        return (self.level, self.cause) if waits and wanted < SafetyLevel.HOLD else (wanted, cause)
+
+    patch.setattr(Watchdog, "_from_rest", from_rest)
+
+
+def ask_without_a_go(patch: pytest.MonkeyPatch) -> None:
+    """Asks the server while a person is waited for."""
+    may_ask = ChunkExecutor._may_ask
+
+    def eager(self: ChunkExecutor) -> bool:
+        waits, self.watchdog.waits_for_go = self.watchdog.waits_for_go, False
+        may = may_ask(self)
+        self.watchdog.waits_for_go = waits
+        return may
+
+    patch.setattr(ChunkExecutor, "_may_ask", eager)
+
+
+def keep_the_plan_over_a_sleep(patch: pytest.MonkeyPatch) -> None:
+    """Executes after a sleep what was planned or asked before it."""
+    patch.setattr(ChunkExecutor, "_begin_anew", lambda self, now_ns: None)
+
+
 MUTANTS: Mapping[str, Mutant] = {
     each.__name__: each
     for each in (
@@ -342,5 +411,24 @@ MUTANTS: Mapping[str, Mutant] = {
         no_ceiling,
         too_old_teaches_nothing,
         align_with_the_forecast,
+        sleep_through_the_sleep,
+        let_time_stand_still_in_a_sleep,
+        go_on_without_a_go,
+        park_without_a_go,
+        ask_without_a_go,
+        keep_the_plan_over_a_sleep,
     )
 }
+
+# What only one kind of fault can show is looked for where that strikes.
+SHOWN_BY: Mapping[str, FaultKind] = dict.fromkeys(
+    (
+        sleep_through_the_sleep.__name__,
+        let_time_stand_still_in_a_sleep.__name__,
+        go_on_without_a_go.__name__,
+        park_without_a_go.__name__,
+        ask_without_a_go.__name__,
+        keep_the_plan_over_a_sleep.__name__,
+    ),
+    FaultKind.SLEEP,
+)

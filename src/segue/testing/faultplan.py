@@ -20,7 +20,7 @@ from segue.core.feasibility import oldest_action_ns
 from segue.core.merge import AGGREGATIONS
 from segue.core.schedule import RequestRule
 from segue.core.types import Strategy
-from segue.core.watchdog import OnLinkLoss, SafetyConfig
+from segue.core.watchdog import OnLinkLoss, Resume, SafetyConfig
 from segue.testing.simlink import LinkModel
 
 MINUTE_S = 60.0
@@ -30,6 +30,7 @@ MOST_APART = 7
 # Of the plans in which the policy is far slower than it says, all the time.
 SLOW_SHARE = 0.2
 _FIRST_S, _LAST_S = 2.0, 57.0
+_SOON_S = 2.0  # says go who has another fault to judge
 
 
 class FaultKind(StrEnum):
@@ -65,6 +66,7 @@ class FaultKind(StrEnum):
     PAUSE = "pause"  # the arm rests between two episodes, and the connection breaks three times meanwhile
     CAMERA = "camera"  # no picture for a while
     STALL = "stall"  # the control process stands still: ticks are missing
+    SLEEP = "sleep"  # the robot's computer sleeps; amount: seconds until a person says go, where one has to
     NEW_EPISODE = "new_episode"  # executor.reset() whatever is under way
     WEAK_DRIVER = "weak_driver"  # amount: the driver applies that share of the way
     # What follows ends the run.
@@ -119,6 +121,7 @@ _LASTS_S: Mapping[FaultKind, tuple[float, float]] = MappingProxyType(
         FaultKind.PAUSE: (2.0, 24.0),
         FaultKind.CAMERA: (0.05, 4.5),
         FaultKind.STALL: (0.02, 0.4),
+        FaultKind.SLEEP: (0.3, 20.0),
         FaultKind.WEAK_DRIVER: (0.2, 4.0),
     }
 )
@@ -133,6 +136,7 @@ _AMOUNTS: Mapping[FaultKind, tuple[float, float]] = MappingProxyType(
         FaultKind.BAD_CHUNKS: (1.0, 2.999),
         FaultKind.GARBLE: (1.0, 2.999),
         FaultKind.WEAK_DRIVER: (0.0, 0.8),
+        FaultKind.SLEEP: (0.2, 8.0),
     }
 )
 
@@ -246,6 +250,7 @@ def _setting(dice: random.Random, apart: bool, other_dice: random.Random) -> Set
     safety = SafetyConfig(
         max_action_age_ns=dice.choice((None, strict_ns)),
         on_link_loss=dice.choice(list(OnLinkLoss)),
+        resume=dice.choice(list(Resume)),
         hold_grace_ns=dice.choice((2, 4, 10)) * NS_PER_S,
         offline_limit_ns=dice.choice((12, 60)) * NS_PER_S,
         camera_limit_ns=dice.choice((5, 9)) * NS_PER_S,
@@ -283,4 +288,5 @@ def _fault(dice: random.Random, kind: FaultKind, at_s: float) -> Fault:
 def _shortened(fault: Fault, most_s: float) -> Fault:
     """Returns the fault, over early enough for all to be well before the next one."""
     lasts_ns = min(fault.lasts_ns, int(most_s * NS_PER_S))
-    return Fault(fault.kind, fault.at_ns, lasts_ns, fault.amount, fault.choice)
+    amount = min(fault.amount, _SOON_S) if fault.kind is FaultKind.SLEEP else fault.amount
+    return Fault(fault.kind, fault.at_ns, lasts_ns, amount, fault.choice)

@@ -16,13 +16,14 @@ from types import MappingProxyType
 
 import numpy as np
 
+from segue.clock import NS_PER_S, SLEEP_NS
 from segue.core.facts import ExitReason
 from segue.core.link.heard import Heard, Status
 from segue.core.link.reports import CameraFailed, CameraWorks
 from segue.core.link.states import LinkState
 from segue.core.specs import PolicySpec
 from segue.core.types import ActionChunk, FloatArray
-from segue.core.watchdog import SafetyLevel
+from segue.core.watchdog import Resume, SafetyLevel
 from segue.errors import PolicyError
 from segue.policies.base import PolicyInput, PolicyOutput
 from segue.policies.scripted import ScriptedConfig, ScriptedPolicy
@@ -32,6 +33,7 @@ from segue.testing.simlink import Partition
 from segue.testing.simulation import SimClient, Simulation
 from segue.wire.refusal import Reason
 
+_TICK_NS = NS_PER_S // 100
 MODEL_SCALE = 100.0  # robot units in one model unit of `MoodyPolicy`
 
 
@@ -391,6 +393,26 @@ def _go(world: World, fault: Fault) -> None:
         _healed(world, fault)
 
 
+def _fall_asleep(world: World, fault: Fault) -> None:
+    world.client.sleep_until(world.simulation.now_ns, fault.until_ns)
+
+
+def _wake(world: World, fault: Fault) -> None:
+    """Lets a person see that the computer is awake again, and say go after a while if one has to."""
+    executor = world.client.executor
+    wait_ns = int(fault.amount * NS_PER_S)
+    if fault.lasts_ns <= SLEEP_NS or executor is None or executor.config.safety.resume is Resume.AUTO:
+        wait_ns = 0
+
+    def go() -> None:
+        world.client.say_go(world.simulation.now_ns)
+        if fault.lasts_ns > SLEEP_NS:
+            _healed(world, fault)
+
+    # At the first tick at the latest it knows of its sleep.
+    world.simulation.at(fault.until_ns + _TICK_NS + wait_ns, go)
+
+
 def _new_episode(world: World, fault: Fault) -> None:
     if world.client.executor is not None:
         world.client.executor.reset()
@@ -407,6 +429,7 @@ def _strengthen(world: World, fault: Fault) -> None:
 def _signal(world: World, fault: Fault) -> None:
     if world.client.executor is not None:
         world.client.executor.stop(ExitReason.SIGNALLED)
+        world.client.say_go(world.simulation.now_ns)  # a person's word, for the way to rest
 
 
 def _break(world: World, fault: Fault) -> None:
@@ -448,6 +471,7 @@ _HANDS: Mapping[FaultKind, tuple[Hand, Hand | None]] = MappingProxyType(
         FaultKind.PAUSE: (_pause, _go),
         FaultKind.CAMERA: (_blind, _see),
         FaultKind.STALL: (_stall, None),
+        FaultKind.SLEEP: (_fall_asleep, _wake),
         FaultKind.NEW_EPISODE: (_new_episode, None),
         FaultKind.WEAK_DRIVER: (_weaken, _strengthen),
         FaultKind.OTHER_POLICY: (_start_other, None),

@@ -27,7 +27,7 @@ from segue.core.facts import (
 )
 from segue.core.schedule import DropReason
 from segue.core.types import ChunkRequest, FloatArray, Strategy
-from segue.core.watchdog import Cause, SafetyLevel
+from segue.core.watchdog import Cause, Resume, SafetyLevel
 from segue.testing.asking import AskingBooks
 from segue.testing.faults import MODEL_SCALE
 from segue.testing.simulation import KeptTick
@@ -116,6 +116,7 @@ class _State:
     taken_in_epoch: bool = False
     bad_limit_passed: bool = False
     linked: bool = False
+    waits: bool = False
     plan: dict[int, FloatArray] = field(default_factory=dict)
 
 
@@ -146,6 +147,7 @@ class Oracle:
         state, tick = self._state, kept.tick
         state.linked = kept.linked
         self._asking.begins(kept.linked)
+        self._note_sleep(kept)
         self._note_blindness(kept.blind)
         self._note_epoch(kept)
         for event in tick.events:
@@ -159,6 +161,7 @@ class Oracle:
         if tick.began is not None:
             self._began(tick)
         self._at_rest(tick)
+        self._waiting(kept)
         if tick.exit is not None:
             self._ended(tick.exit)
         self._books(kept)
@@ -187,6 +190,31 @@ class Oracle:
         if resets > 0:
             self._forget()
         state.epoch = kept.row.epoch
+
+    def _note_sleep(self, kept: KeptTick) -> None:
+        """Lets every limit begin anew after a sleep, and after the go that ends the waiting."""
+        state, tally = self._state, self.tally
+        if not (kept.slept or kept.went):
+            return
+        if kept.slept:
+            state.waits = self._config.safety.resume is Resume.ASK and state.level is not SafetyLevel.FAULT
+        if kept.went:
+            state.waits = False
+        lost = tally.lost_since_ns is not None and not kept.linked
+        tally.misses = tally.misses if lost else 0
+        tally.lost_since_ns = self._now_ns if lost else None
+        tally.blind_since_ns = None
+        if state.hold is not None:
+            state.hold.since_ns = self._now_ns
+
+    def _waiting(self, kept: KeptTick) -> None:
+        """Checks that a sleep holds the arm, and that nothing is done until a person says go."""
+        state, tick = self._state, kept.tick
+        held = tick.level in _AT_REST
+        self._expect(held or not kept.slept, "slept", f"{tick.level.name} in the tick after a sleep")
+        if state.waits:
+            idle = tick.request is None and tick.began is None
+            self._expect(idle and held, "go", f"{tick.level.name}, or more, before a person said go")
 
     def _forget(self) -> None:
         self._state.plan.clear()

@@ -24,7 +24,7 @@ import numpy as np
 from segue.client.commands import CommandRow, row_of
 from segue.client.driver import Driver
 from segue.client.stats import RunStats
-from segue.clock import NS_PER_S
+from segue.clock import NS_PER_S, SLEEP_NS
 from segue.core import facts
 from segue.core.executor import ChunkExecutor
 from segue.core.link.states import LinkState
@@ -34,7 +34,7 @@ from segue.core.types import FloatArray, Guidance
 from segue.policies.base import Policy
 from segue.robots.base import Robot
 from segue.testing.clock import VirtualClock
-from segue.testing.simend import Accepted, EndSetup, Knock, LinkEnd, Reset
+from segue.testing.simend import Accepted, EndSetup, Knock, LinkEnd, Parcel, Reset
 from segue.testing.simlink import Direction, LinkModel
 from segue.testing.simserver import Call, SimServer
 from segue.wire.records import RequestContext
@@ -74,6 +74,8 @@ class KeptTick:
         blind: whether a camera was failing.
         linked: whether a session was open.
         paused: whether the arm was to rest until somebody said go.
+        slept: whether the computer slept just before it, for so long that it counts.
+        went: whether a person said go since the tick before.
     """
 
     row: CommandRow
@@ -83,6 +85,31 @@ class KeptTick:
     blind: bool
     linked: bool
     paused: bool = False
+    slept: bool = False
+    went: bool = False
+
+
+@dataclass(slots=True)
+class _Sleep:
+    """The sleep of one robot's computer, the present one or the last, and whether a person said go."""
+
+    began_ns: int = 0
+    until_ns: int = 0
+    counts: bool = False
+    went: bool = False
+
+    def begin(self, now_ns: int, until_ns: int) -> None:
+        self.began_ns, self.until_ns = now_ns, max(self.until_ns, until_ns)
+        self.counts = self.counts or until_ns - now_ns > SLEEP_NS
+
+    def lasts(self, now_ns: int) -> bool:
+        return now_ns < self.until_ns
+
+    def over(self, now_ns: int) -> tuple[bool, bool]:
+        """Returns what happened since the last tick: a sleep that counts, a person's go."""
+        happened = (self.counts, self.went)
+        self.counts = self.went = False
+        return happened
 
 
 class SimClient:
@@ -94,9 +121,11 @@ class SimClient:
         self.stats: RunStats | None = None
         self.ticks: list[KeptTick] = []
         self.stalled_until_ns = 0
+        self.sleep = _Sleep()
         self.end = LinkEnd(EndSetup(robot.spec, setup.robot_id, setup.guidance, setup.link, setup.seed))
         self._clock = VirtualClock()
         self._driver: Driver | None = None
+        self._missed: list[Parcel] = []
         self._context = RequestContext(
             robot_id=setup.robot_id,
             session_id="",
@@ -117,12 +146,15 @@ class SimClient:
 
     def tick(self, now_ns: int) -> facts.Tick | None:
         """Runs one turn of the control loop; None before the first handshake, and in a stall."""
-        if now_ns < self.stalled_until_ns:
+        if now_ns < self.stalled_until_ns or self.sleep.lasts(now_ns):
             return None
         self._clock.sleep_until(now_ns)
         driver, stats = self._begun(), self.stats
         if driver is None or stats is None:
             return None
+        slept, went = self.sleep.over(now_ns)
+        if slept:
+            driver.executor.slept(now_ns)
         observation = driver.look(now_ns)
         linked = self.end.state is LinkState.READY
         driver.take_mail(now_ns)
@@ -135,8 +167,39 @@ class SimClient:
             blind = executor.troubles.camera is not None
             row, counts = row_of(executor, tick, now_ns), replace(executor.queue.counts)
             paused = executor.troubles.paused
-            self.ticks.append(KeptTick(row, tick, applied, counts, blind, linked, paused))
+            self.ticks.append(KeptTick(row, tick, applied, counts, blind, linked, paused, slept, went))
         return tick
+
+    def sleep_until(self, now_ns: int, until_ns: int) -> None:
+        """Lets the computer sleep: no tick, no link; what comes meanwhile is met afterwards."""
+        self.sleep.begin(now_ns, until_ns)
+
+    def say_go(self, now_ns: int) -> None:
+        """Lets a person say that the arm may move again."""
+        if self.executor is not None and self.executor.watchdog.waits_for_go:
+            self.executor.go_on(now_ns)
+            self.sleep.went = True
+
+    def receive(self, parcel: Parcel, now_ns: int) -> None:
+        """Takes a parcel off the network, or once the computer is awake again."""
+        if self.sleep.lasts(now_ns):
+            self._missed.append(parcel)
+        else:
+            self.end.receive(parcel, now_ns)
+
+    def work(self, now_ns: int) -> None:
+        """Lets the link do what is due, unless the computer sleeps."""
+        if self.sleep.lasts(now_ns):
+            return
+        missed, self._missed = self._missed, []
+        for parcel in missed:
+            self.end.receive(parcel, now_ns)
+        self.end.work(now_ns)
+
+    def next_date_ns(self) -> int | None:
+        """Returns when `work` has something to do."""
+        date_ns = self.end.next_date_ns()
+        return None if date_ns is None else max(date_ns, self.sleep.until_ns)
 
     def _begun(self) -> Driver | None:
         """Returns the driver; it connects the robot and begins at its present pose once a session is open."""
@@ -202,7 +265,7 @@ class Simulation:
 
     def _tick_all(self, now_ns: int) -> None:
         for index, client in enumerate(self.clients):
-            if index in self._finished:
+            if index in self._finished or client.sleep.lasts(now_ns):
                 continue
             client.end.work(now_ns)
             tick = client.tick(now_ns)
@@ -219,11 +282,11 @@ class Simulation:
                 self.clients[whose].end.link.send(Direction.DOWN, reply, at_ns)
             for index, client in enumerate(self.clients):
                 self._deliver(index, client, at_ns)
-                client.end.work(at_ns)
+                client.work(at_ns)
 
     def _next_event_ns(self) -> int | None:
         times = [client.end.link.next_arrival_ns() for client in self.clients]
-        times += [client.end.next_date_ns() for client in self.clients]
+        times += [client.next_date_ns() for client in self.clients]
         times.append(self.server.next_event_ns())
         times.append(self._agenda[0][0] if self._agenda else None)
         return min((t for t in times if t is not None), default=None)
@@ -236,7 +299,7 @@ class Simulation:
                 case Call():
                     self._call(index, parcel, at_ns)
                 case _:
-                    client.end.receive(parcel, at_ns)
+                    client.receive(parcel, at_ns)
 
     def _knock(self, index: int, channel: int, now_ns: int) -> None:
         """Answers a connection attempt, as the host of the server does."""
