@@ -28,6 +28,7 @@ from typing import Any
 
 import numpy as np
 
+from segue.clock import now_ns
 from segue.core.specs import ActionSpec
 from segue.policies.base import PolicyInput, PolicyOutput
 from segue.policies.scripted import ScriptedConfig, ScriptedPolicy
@@ -109,9 +110,7 @@ def main() -> int:
     server = PolicyServer(
         ServerConfig(inference_latency_s=wish["latency_s"], security=security, **config), policy
     )
-    number = run_until_signalled(
-        server, lambda address: print(f"ready {address} {time.monotonic_ns()}", flush=True)
-    )
+    number = run_until_signalled(server, lambda address: print(f"ready {address} {now_ns()}", flush=True))
     return 128 + number if number else 0
 
 

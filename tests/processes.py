@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from segue.client.commands import CommandLogHeader, CommandRow, read_commands
+from segue.clock import now_ns
 
 WAIT_S = 60.0
 # The control process is started by the arm and must find this folder, too.
@@ -227,7 +228,7 @@ class Emulator(Spawned):
 
     def order(self, line: str) -> int:
         """Makes something happen on the bus, and returns when it was ordered, ns."""
-        ordered_ns = time.monotonic_ns()
+        ordered_ns = now_ns()
         assert self.ask(line) == "ok"
         return ordered_ns
 

@@ -111,6 +111,14 @@ def test_nothing_banned_is_used(path: Path) -> None:
         assert found is None, f"{_name(path)}: {found and found.group(0).strip()!r}: {why}"
 
 
+def test_stamps_are_of_one_clock() -> None:
+    """No source stamps by CLOCK_MONOTONIC, which stands still while the computer sleeps."""
+    # The other one is a program of its own, in a text, that measures nothing but itself.
+    known = {"src/segue/clock.py", "src/segue/tools/bench.py"}
+    found = {_name(path) for path in SOURCES if "monotonic_ns" in path.read_text()}
+    assert found <= known
+
+
 @pytest.mark.parametrize("path", [p for p in SOURCES if p.name != "__init__.py"], ids=_name)
 def test_every_module_says_what_it_is(path: Path) -> None:
     """Every module begins with a docstring, and prints only in the cli room."""

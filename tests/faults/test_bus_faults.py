@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from segue.clock import now_ns
 from segue.testing.servo_arm import default_calibration
 from tests.faults.measures import MS, TICK_MS
 from tests.faults.report import Row
@@ -206,7 +207,7 @@ def test_a_held_arm_is_taken_over_without_dropping(row: Row, bench: Bench, judge
     bench.bus.order("unplug")
     assert made.wait() == 74, made.words()
     bench.bus.order("plug")
-    began_ns = time.monotonic_ns()
+    began_ns = now_ns()
     again = bench.arm("again").moving(2)
     off = [each for each in bench.bus.writes("Torque_Enable") if each[0] > began_ns and not each[2]]
     assert off == []
@@ -223,7 +224,7 @@ def test_a_signal_parks_the_arm_and_frees_it(
     """The first signal parks the arm where it was found, and only there the torque is taken away."""
     found = np.array([bench.bus.state()[name]["position"] for name in JOINTS])
     made = bench.arm().moving(2)
-    asked_ns = time.monotonic_ns()
+    asked_ns = now_ns()
     made.signal(number)
     assert made.wait() == 128 + number, made.words()
     row.within(f"{number.name}: parked after", (made.commands()[1][-1].t_ns - asked_ns) / MS, 5_000)
@@ -268,7 +269,7 @@ def test_a_locked_port_gets_no_byte(row: Row, bench: Bench) -> None:
     held = SerialPort(bench.bus.port)
     made = bench.arm()
     assert made.wait() == 74, made.words()
-    heard = held.read(time.monotonic_ns() + 300 * MS)
+    heard = held.read(now_ns() + 300 * MS)
     held.close()
     assert heard == b""  # a servo would have answered a ping
     assert bench.bus.writes() == []

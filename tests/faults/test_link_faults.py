@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from segue.clock import now_ns
 from segue.testing.proxy import FaultProxy
 from tests.faults.measures import (
     BACK_MS,
@@ -42,13 +43,13 @@ def test_a_cut_network(
     with FaultProxy(server.address) as proxy:
         made = arm(proxy.address).moving()
         proxy.swallow(True)
-        cut_ns = time.monotonic_ns()
+        cut_ns = now_ns()
         missed, lost = lost_after_ms(made, cut_ns)
         row.within("first miss", missed, FIRST_MISS_MS)
         row.within("lost after", lost, DEADLINE_MS + STEP_MS + TICK_MS)
         row.note(f"held {held_ms(made, cut_ns):.0f} ms after the cut")
         proxy.swallow(False, reset=resets)
-        row.within("back after", back_ms(made, time.monotonic_ns()), BACK_MS)
+        row.within("back after", back_ms(made, now_ns()), BACK_MS)
     row.note(f"{judged(made)} commands clean")
 
 
@@ -63,9 +64,9 @@ def test_a_network_that_stays_cut_ends_the_run(
             proxy.address, safety={"offline_limit_ns": 4_000 * MS, "hold_grace_ns": 1_000 * MS}
         ).moving()
         proxy.swallow(True)
-        cut_ns = time.monotonic_ns()
+        cut_ns = now_ns()
         assert made.wait() == 69, made.words()
-    row.note(f"exit 69 {(time.monotonic_ns() - cut_ns) / 1e9:.1f} s after the cut, limit 4 s")
+    row.note(f"exit 69 {(now_ns() - cut_ns) / 1e9:.1f} s after the cut, limit 4 s")
     assert made.levels()[-2:] == ["HOLD", "PARK"]
     row.note(f"{judged(made)} commands clean")
 
@@ -79,13 +80,13 @@ def test_a_reset_connection_and_a_closed_port(
     with FaultProxy(server.address) as proxy:
         made = arm(proxy.address).moving()
         proxy.refuse(True)
-        reset_ns = time.monotonic_ns()
+        reset_ns = now_ns()
         proxy.reset()
         noticed = made.first("link", reset_ns)["mono_ns"]
         row.within("noticed after", (noticed - reset_ns) / MS, 50)
         row.note(f"held after {held_ms(made, reset_ns):.0f} ms")
         proxy.refuse(False)
-        row.within("back after", back_ms(made, time.monotonic_ns()), BACK_MS)
+        row.within("back after", back_ms(made, now_ns()), BACK_MS)
     row.note(f"{judged(made)} commands clean")
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from segue.clock import now_ns
 from segue.robots import so101_model
 from segue.tools.bench import sleeper_lateness
 from tests.faults.clocks import compiled
@@ -54,7 +55,7 @@ def test_an_arm_that_runs_dry(
     """When the next chunk is late the last command is held from the very next tick on; that is counted."""
     server = serve(latency_s=0.1)
     made = arm(server.address, safety={"min_deadline_ns": 20 * S}).moving()
-    late_ns = time.monotonic_ns()
+    late_ns = now_ns()
     server.tell("sleep 2.0")
     starved = made.first("level", late_ns, state_to="STARVED")["mono_ns"]
     made.first("level", late_ns, state_to="HOLD")
@@ -100,7 +101,7 @@ def test_a_camera_that_fails(
     """A camera that raises, blocks or repeats itself ends the requests; the plan plays out, the arm holds."""
     server = serve()
     made = arm(server.address, cameras={"front": [48, 64], "wrist": [48, 64]}).moving()
-    failed_ns = time.monotonic_ns()
+    failed_ns = now_ns()
     made.tell(f"camera wrist {what}")
     noticed = made.first("cameras", failed_ns, works=False)
     acted = made.first("level", failed_ns, cause="camera")
@@ -111,7 +112,7 @@ def test_a_camera_that_fails(
     held_ms(made, failed_ns)
     asked = made.since("chunk", noticed["mono_ns"] + S // 2)
     assert asked == []
-    healed_ns = time.monotonic_ns()
+    healed_ns = now_ns()
     made.tell("camera wrist heal")
     back = made.first("chunk", healed_ns)
     row.within("back after", (back["mono_ns"] - healed_ns) / MS, 1_000 + BACK_MS)
@@ -143,7 +144,7 @@ def test_a_signal_parks_the_simulated_arm(
     """The first signal stops the asking, ramps, and parks the simulated arm within five seconds."""
     server = serve()
     made = arm(server.address, factory="tests.sim_arm:make", settings={}, cameras={}).moving(2)
-    asked_ns = time.monotonic_ns()
+    asked_ns = now_ns()
     made.signal(number)
     assert made.wait() == 128 + number, made.words()
     parked = made.commands()[1][-1].t_ns
@@ -160,10 +161,10 @@ def test_a_second_signal(row: Row, serve: Callable[..., Server], arm: Callable[.
     made = arm(server.address, safety={"park_ns": 60 * S}).moving()
     made.signal(signal.SIGINT)
     made.first("level", 0, state_to="PARK")
-    asked_ns = time.monotonic_ns()
+    asked_ns = now_ns()
     made.signal(signal.SIGINT)
     assert made.wait() == 130, made.words()
-    row.within("ended after", (time.monotonic_ns() - asked_ns) / MS, 1_000)
+    row.within("ended after", (now_ns() - asked_ns) / MS, 1_000)
 
 
 @pytest.mark.fault("G1", "link process killed", "control process plays out, holds, parks, ends alone")
@@ -176,7 +177,7 @@ def test_the_guardian_goes_on_alone(
     safety = {"hold_grace_ns": S, "on_link_loss": on_link_loss}
     made = arm(server.address, safety=safety, **logged(tmp_path)).moving()
     control = made.control_pid()
-    killed_ns = time.monotonic_ns()
+    killed_ns = now_ns()
     os.kill(made.pid, signal.SIGKILL)
     made.wait()
     wait_until(lambda: b"segue.client.control" not in command_line(control), "the control process ends")
@@ -204,7 +205,7 @@ def test_a_stopped_link_process(
     server = serve()
     made = arm(server.address, **logged(tmp_path)).moving()
     made.signal(signal.SIGSTOP)
-    stopped_ns = time.monotonic_ns()
+    stopped_ns = now_ns()
     time.sleep(4.5)  # beyond two deadlines and the second of playing out
     commands = told(tmp_path)
     late = commands[commands[:, 0] >= stopped_ns + 4 * S]
@@ -212,7 +213,7 @@ def test_a_stopped_link_process(
     assert np.ptp(late[:, 1:], axis=0).max() < 1e-9
     row.note("held still 4 s after the stop")
     made.signal(signal.SIGCONT)
-    continued_ns = time.monotonic_ns()
+    continued_ns = now_ns()
     back = made.first("chunk", continued_ns)
     row.within("back after", (back["mono_ns"] - continued_ns) / MS, 2 * BACK_MS)
     assert too_fast(told(tmp_path)) <= 1.001
@@ -224,7 +225,7 @@ def test_a_silent_control_loop(row: Row, serve: Callable[..., Server], arm: Call
     server = serve()
     made = arm(server.address).moving()
     control = made.control_pid()
-    stopped_ns = time.monotonic_ns()
+    stopped_ns = now_ns()
     os.kill(control, signal.SIGSTOP)
     said = made.first("control_silent", stopped_ns)
     row.within("said after", (said["mono_ns"] - stopped_ns) / MS, 200 + 20 + TICK_MS)

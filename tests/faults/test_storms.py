@@ -8,11 +8,11 @@ from __future__ import annotations
 import os
 import signal
 import statistics
-import time
 from collections.abc import Callable
 
 import pytest
 
+from segue.clock import now_ns
 from segue.testing.proxy import FaultProxy
 from tests.faults.measures import BACK_MS, INFERENCE_MS, MS
 from tests.faults.report import Row
@@ -72,7 +72,7 @@ def test_a_server_killed_again_and_again(
     for made in arms:
         made.moving(2)
     for _ in range(TIMES):
-        killed_ns = time.monotonic_ns()
+        killed_ns = now_ns()
         server.end()
         spawned.remove(server)
         server = server.again()
@@ -93,10 +93,10 @@ def test_a_server_stopped_again_and_again(
     for made in arms:
         made.moving(2)
     for _ in range(TIMES):
-        stopped_ns = time.monotonic_ns()
+        stopped_ns = now_ns()
         server.signal(signal.SIGSTOP)
         storm.await_loss(stopped_ns)
-        continued_ns = time.monotonic_ns()
+        continued_ns = now_ns()
         server.signal(signal.SIGCONT)
         storm.await_return(continued_ns)
     storm.settle(judged)
@@ -113,11 +113,11 @@ def test_a_network_cut_again_and_again(
         for made in arms:
             made.moving(2)
         for k in range(TIMES):
-            cut_ns = time.monotonic_ns()
+            cut_ns = now_ns()
             # Both ways, up alone, down alone.
             proxy.swallow(True, up=k % 3 != 2, down=k % 3 != 1)
             storm.await_loss(cut_ns)
-            healed_ns = time.monotonic_ns()
+            healed_ns = now_ns()
             proxy.swallow(False, reset=bool(k % 2))
             storm.await_return(healed_ns)
         storm.settle(judged)

@@ -116,7 +116,6 @@ class _State:
     taken_in_epoch: bool = False
     bad_limit_passed: bool = False
     linked: bool = False
-    waits: bool = False
     plan: dict[int, FloatArray] = field(default_factory=dict)
 
 
@@ -130,6 +129,7 @@ class Oracle:
         self._asking = AskingBooks(config)
         self._state = _State()
         self._now_ns = 0
+        self._waits = False  # for a person's go, after a sleep
         self._low, self._high = (config.action.array(side) for side in ("low", "high"))
         self._reach = config.action.array("max_speed") / config.control_hz
 
@@ -197,9 +197,9 @@ class Oracle:
         if not (kept.slept or kept.went):
             return
         if kept.slept:
-            state.waits = self._config.safety.resume is Resume.ASK and state.level is not SafetyLevel.FAULT
+            self._waits = self._config.safety.resume is Resume.ASK and state.level is not SafetyLevel.FAULT
         if kept.went:
-            state.waits = False
+            self._waits = False
         lost = tally.lost_since_ns is not None and not kept.linked
         tally.misses = tally.misses if lost else 0
         tally.lost_since_ns = self._now_ns if lost else None
@@ -209,10 +209,10 @@ class Oracle:
 
     def _waiting(self, kept: KeptTick) -> None:
         """Checks that a sleep holds the arm, and that nothing is done until a person says go."""
-        state, tick = self._state, kept.tick
+        tick = kept.tick
         held = tick.level in _AT_REST
         self._expect(held or not kept.slept, "slept", f"{tick.level.name} in the tick after a sleep")
-        if state.waits:
+        if self._waits:
             idle = tick.request is None and tick.began is None
             self._expect(idle and held, "go", f"{tick.level.name}, or more, before a person said go")
 

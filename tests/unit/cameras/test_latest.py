@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pytest
 
 from segue.cameras.latest import LatestFrame, WatchPlan
-from segue.clock import NS_PER_MS, NS_PER_S, SystemClock
+from segue.clock import NS_PER_MS, NS_PER_S, SystemClock, now_ns
 from segue.core.specs import CameraSpec
 from segue.core.types import Frame
 from segue.errors import RobotFault
@@ -92,7 +92,7 @@ def test_a_camera_that_raises_blocks_or_repeats_has_failed_until_it_delivers(fau
 
 def test_an_old_frame_is_not_handed_out() -> None:
     """A frame older than asked for is none."""
-    camera = HandCamera(frame(1, time.monotonic_ns() - NS_PER_S))
+    camera = HandCamera(frame(1, now_ns() - NS_PER_S))
     watched = LatestFrame(camera)
     watched.start()
     assert watched.wait_first(WAIT_S)
@@ -127,7 +127,7 @@ class Counted(FakeCamera):
         self._thaws_at = thaws_at
 
     def open(self) -> None:
-        self.opened_ns.append(time.monotonic_ns())
+        self.opened_ns.append(now_ns())
         if len(self.opened_ns) == self._thaws_at:
             self.heal()
         super().open()
@@ -220,7 +220,7 @@ def test_without_a_frame_there_is_none_of_any_time() -> None:
 )
 def test_a_picture_that_is_not_as_announced_is_a_fault(image: npt.NDArray[np.generic], said: str) -> None:
     """A picture of another kind or size is never handed out; the fault names the camera and both sizes."""
-    camera = HandCamera(Frame(image, time.monotonic_ns(), 1))  # type: ignore[arg-type]
+    camera = HandCamera(Frame(image, now_ns(), 1))  # type: ignore[arg-type]
     watched = LatestFrame(camera, WatchPlan(stale_ns=3600 * NS_PER_S))
     watched.start()
     assert wait_until(lambda: watched.fault() is not None)
@@ -233,7 +233,7 @@ def test_a_picture_that_is_not_as_announced_is_a_fault(image: npt.NDArray[np.gen
 
 def test_a_camera_of_any_size_may_show_any() -> None:
     """Where the spec leaves the size open, any picture with three colours is taken."""
-    camera = HandCamera(frame(1, time.monotonic_ns()))
+    camera = HandCamera(frame(1, now_ns()))
     camera.spec = CameraSpec("front")
     watched = LatestFrame(camera)
     watched.start()
@@ -244,7 +244,7 @@ def test_a_camera_of_any_size_may_show_any() -> None:
 
 def test_a_camera_whose_pictures_are_old_has_failed() -> None:
     """Frames with new numbers and a stamp that stands still are no living camera, however many come."""
-    stamp_ns = time.monotonic_ns() - NS_PER_S
+    stamp_ns = now_ns() - NS_PER_S
     camera = HandCamera(*(frame(number, stamp_ns) for number in range(5)))
     watched = LatestFrame(camera, QUICK)
     watched.start()
@@ -255,7 +255,7 @@ def test_a_camera_whose_pictures_are_old_has_failed() -> None:
 
 
 def jpeg_frame(jpeg: bytes) -> Frame:
-    return Frame(None, time.monotonic_ns(), 1, jpeg)
+    return Frame(None, now_ns(), 1, jpeg)
 
 
 def test_a_jpeg_is_handed_out_undecoded() -> None:

@@ -18,7 +18,7 @@ from segue.client.proxies import proxy_use
 from segue.client.pulse import Pulse
 from segue.client.recorder import Silent
 from segue.client.security import LinkSecurity
-from segue.clock import NS_PER_S
+from segue.clock import NS_PER_S, now_ns
 from segue.core.specs import CameraSpec
 from segue.core.types import Guidance, Strategy
 from segue.core.watchdog import SafetyConfig
@@ -168,10 +168,10 @@ def test_a_silent_control_loop_and_its_return_are_written_down_and_said(
         settled = side.open(ROBOT, StopSwitch())
         assert settled is not None
         side.record(control)
-        pulse.beat(time.monotonic_ns())
+        pulse.beat(now_ns())
         side.serve(mailbox, pulse, settled)
         until(lambda: any("not ticked" in text for text in listener.said))
-        pulse.beat(time.monotonic_ns())
+        pulse.beat(now_ns())
         until(lambda: any("ticks again" in text for text in listener.said))
         control_end.close()
     pulse.close()

@@ -18,7 +18,7 @@ from segue.cameras.http import HttpCamera
 from segue.cameras.latest import LatestFrame, WatchPlan
 from segue.cameras.opencv import OpenCVCamera, OpenCVOptions
 from segue.client.pictures import Pictures
-from segue.clock import NS_PER_S
+from segue.clock import NS_PER_S, now_ns
 from segue.core.resize import Fit, Geometry, resized
 from segue.core.specs import CameraSpec
 from segue.core.types import Frame
@@ -77,7 +77,7 @@ class Snapshots:
             raise RobotFault("no more pictures")
         number, (wait_s, age_s) = self._pictures.pop(0)
         time.sleep(wait_s)
-        captured_ns = time.monotonic_ns() - int(age_s * NS_PER_S)
+        captured_ns = now_ns() - int(age_s * NS_PER_S)
         return Frame(np.full((48, 64, 3), number, np.uint8), captured_ns, number)
 
     def close(self) -> None:
@@ -111,7 +111,7 @@ def test_a_picture_from_before_a_hold_is_not_sent() -> None:
     """A picture more than two periods before the stamp is not sent: the next one is waited for and is."""
     spec = CameraSpec("front", 48, 64, fps=2.0)
     pictures = shown(Snapshots(spec, (0.0, 1.5), (0.3, 0.0)), WatchPlan(stale_ns=10 * NS_PER_S))
-    assert pictures.newest(since_ns=time.monotonic_ns())["front"].data[0] == 2
+    assert pictures.newest(since_ns=now_ns())["front"].data[0] == 2
     pictures.close()
 
 
@@ -121,7 +121,7 @@ def test_a_camera_that_shows_nothing_after_a_hold_is_named() -> None:
     pictures = shown(Snapshots(spec, (0.0, 0.5)), WatchPlan(stale_ns=10 * NS_PER_S))
     assert list(pictures.newest()) == ["front"]
     with pytest.raises(RobotFault, match="front"):
-        pictures.newest(since_ns=time.monotonic_ns())
+        pictures.newest(since_ns=now_ns())
     pictures.close()
 
 
@@ -171,7 +171,7 @@ class JpegCamera:
     def grab(self) -> Frame:
         time.sleep(0.005)
         self._number += 1
-        return Frame(None, time.monotonic_ns(), self._number, self.jpeg)
+        return Frame(None, now_ns(), self._number, self.jpeg)
 
     def close(self) -> None:
         """Has nothing to close."""

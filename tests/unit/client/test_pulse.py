@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from segue.client.pulse import SILENT_NS, Pulse, PulseWatch, silent_after_ns
-from segue.clock import NS_PER_MS, NS_PER_S, SystemClock
+from segue.clock import NS_PER_MS, NS_PER_S, SystemClock, now_ns
 from tests.unit.cameras.test_latest import Laptop
 
 WAIT_S = 10.0
@@ -58,7 +58,7 @@ def test_another_process_beats_the_same_pulse(pulse: Pulse) -> None:
 
 def test_silence_is_told_once_and_so_is_its_end(pulse: Pulse, watched: Callable[[], Told]) -> None:
     """A loop that stops ticking is told of once, within its limit and a look; so is its next tick."""
-    pulse.beat(time.monotonic_ns())
+    pulse.beat(now_ns())
     told = watched()
     assert told.heard.wait(WAIT_S)
     time.sleep(0.1)
@@ -66,7 +66,7 @@ def test_silence_is_told_once_and_so_is_its_end(pulse: Pulse, watched: Callable[
     assert silence_ns > 40 * NS_PER_MS
     assert not again
     told.heard.clear()
-    pulse.beat(time.monotonic_ns())
+    pulse.beat(now_ns())
     assert told.heard.wait(WAIT_S)
     assert told.words[1][0] >= 100 * NS_PER_MS
     assert told.words[1][1]
@@ -78,7 +78,7 @@ def test_before_the_first_tick_and_after_the_last_there_is_no_silence(
     """A loop that has not begun, or has ended as it should, is not missed."""
     told = watched()
     time.sleep(0.15)
-    pulse.beat(time.monotonic_ns())
+    pulse.beat(now_ns())
     pulse.rest()
     time.sleep(0.15)
     assert told.words == []
@@ -86,7 +86,7 @@ def test_before_the_first_tick_and_after_the_last_there_is_no_silence(
 
 def test_a_loop_that_ends_while_silent_is_not_called_back(pulse: Pulse, watched: Callable[[], Told]) -> None:
     """The orderly end of a loop that had been silent is no new tick."""
-    pulse.beat(time.monotonic_ns())
+    pulse.beat(now_ns())
     told = watched()
     assert told.heard.wait(WAIT_S)
     pulse.rest()

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from segue.clock import now_ns
 from segue.errors import RobotFault
 from segue.robots.serialport import SerialPort
 
@@ -50,7 +51,7 @@ def line() -> Iterator[Line]:
 
 def soon(ms: int) -> int:
     """Returns the time in `ms` milliseconds."""
-    return time.monotonic_ns() + ms * MS
+    return now_ns() + ms * MS
 
 
 def test_bytes_go_out_and_come_in(line: Line) -> None:

@@ -7,6 +7,7 @@ import time
 import numpy as np
 import pytest
 
+from segue.clock import now_ns
 from segue.core.specs import CameraSpec
 from segue.core.types import Frame
 from segue.errors import RobotFault
@@ -34,7 +35,7 @@ class Slow:
         time.sleep(1 / self._hz)
         self._number += 1
         image = np.zeros((self.spec.height, self.spec.width, 3), np.uint8)
-        return Frame(image, time.monotonic_ns(), self._number)
+        return Frame(image, now_ns(), self._number)
 
     def close(self) -> None:
         self.closed = True
