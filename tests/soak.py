@@ -4,9 +4,10 @@
 
 Every arm reaches the one server through a proxy of its own, which delays, cuts,
 resets and throttles by a seeded schedule; the server is stopped and continued,
-slowed down and made to fail; cameras fall out. Memory, threads and descriptors
-of every process are sampled, and in the end held against what they were once
-everything was warm; the log of commands of every arm is judged.
+slowed down and made to fail; cameras fall out; the robots' computer sleeps. Memory,
+threads and descriptors of every process are sampled, and in the end held against what they were once
+everything was warm; the log of commands of every arm is judged. The end comes as
+from a service manager: every process of an arm is signalled at once.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import signal
 import statistics
 import sys
@@ -26,11 +28,13 @@ import numpy as np
 from segue.server.traffic import MAX_CALLS_PER_ROBOT
 from segue.testing.checker import check_commands
 from segue.testing.proxy import FaultProxy
+from tests.faults.clocks import Suspend
 from tests.processes import Arm, Server, Spawned
 
 SAMPLE_S = 5.0
 FAULT_EVERY_S = (2.0, 6.0)
-FAULTS = ("cut", "reset", "refuse", "delay", "throttle", "stop", "slow", "fail", "camera")
+FAULTS = ("cut", "reset", "refuse", "delay", "throttle", "stop", "slow", "fail", "camera", "sleep")
+SLEEP_S = (0.5, 600.0)
 # What is counted as grown: caches may still fill a little after the warm-up.
 MOST_GROWN_KB = 8_000
 MOST_GROWN_SHARE = 0.10
@@ -90,10 +94,11 @@ class World:
     arms: list[Arm]
     proxies: list[FaultProxy]
     rng: np.random.Generator
+    suspend: Suspend | None
 
     def fault(self) -> str:
         """Lets one fault happen and heal, and returns what it was."""
-        kind = str(self.rng.choice(FAULTS))
+        kind = str(self.rng.choice([each for each in FAULTS if self.suspend or each != "sleep"]))
         seconds = float(self.rng.uniform(0.2, 4.0))
         which = int(self.rng.integers(len(self.arms)))
         proxy = self.proxies[which]
@@ -121,6 +126,9 @@ class World:
             self.server.signal(signal.SIGSTOP)
             time.sleep(min(seconds, 2.5))
             self.server.signal(signal.SIGCONT)
+        elif kind == "sleep" and self.suspend is not None:
+            self.suspend.sleep(float(self.rng.uniform(*SLEEP_S)))
+            time.sleep(seconds)
         elif kind in ("slow", "fail"):
             self.server.tell("sleep 0.4" if kind == "slow" else "fail")
             time.sleep(seconds)
@@ -142,6 +150,8 @@ def soak(minutes: float, count: int, folder: Path, seed: int) -> int:
     try:
         for proxy in proxies:
             proxy.start()
+        # Without a compiler there is no clock that sleeps.
+        suspend = Suspend(folder) if shutil.which("cc") else None
         arms = [
             Arm(
                 folder / f"arm{k}",
@@ -149,13 +159,15 @@ def soak(minutes: float, count: int, folder: Path, seed: int) -> int:
                 robot_id=f"arm{k}",
                 factory="tests.sim_arm:make",
                 settings={},
+                safety={"resume": "auto"},
+                environment=suspend.environment if suspend else {},
             )
             for k, proxy in enumerate(proxies)
         ]
         started += arms
         for arm in arms:
             arm.moving(3)
-        world = World(server, arms, proxies, np.random.default_rng(seed))
+        world = World(server, arms, proxies, np.random.default_rng(seed), suspend)
         vitals = [Vitals("server", server.pid, pool=count * MAX_CALLS_PER_ROBOT + SPARE)]
         for arm in arms:
             vitals += [Vitals(f"{arm.folder.name} link", arm.pid)]
@@ -193,7 +205,8 @@ def _judge(world: World, vitals: list[Vitals], faults: dict[str, int]) -> int:
         well &= flat
         sys.stdout.write(line + "\n")
     for arm in world.arms:
-        arm.signal(signal.SIGTERM)
+        for pid in (arm.control_pid(), arm.pid):
+            os.kill(pid, signal.SIGTERM)
     for arm in world.arms:
         code = arm.wait()
         header, rows = arm.commands()

@@ -15,7 +15,7 @@ def compiled(name: str, folder: Path) -> dict[str, str]:
     compiler = shutil.which("cc")
     if compiler is None:
         pytest.skip("there is no C compiler to make the clock with")
-    library = folder / f"{name}.so"
+    library = folder.resolve() / f"{name}.so"
     source = Path(__file__).parent / f"{name}.c"
     subprocess.run([compiler, "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
     return {"LD_PRELOAD": str(library)}
@@ -26,7 +26,7 @@ class Suspend:
 
     def __init__(self, folder: Path) -> None:
         """Compiles the clock; nobody sleeps yet."""
-        self._file = folder / "slept_ns"
+        self._file = folder.resolve() / "slept_ns"
         self._slept_ns = 0
         self._file.write_bytes(bytes(8))
         self.environment = compiled("sleeping_clock", folder) | {"SLEEP_FILE": str(self._file)}

@@ -15,6 +15,7 @@ from segue.core.watchdog import (
     LevelChange,
     LinkTroubles,
     OnLinkLoss,
+    Resume,
     SafetyConfig,
     SafetyLevel,
     Troubles,
@@ -329,3 +330,33 @@ def test_the_age_limit() -> None:
     assert CONFIG.action_age_limit_ns(50, 30.0, 300 * MS) == 50 * SECOND // 30 + 600 * MS
     assert SafetyConfig(max_action_age_ns=SECOND).action_age_limit_ns(50, 30.0, 300 * MS) == SECOND
     assert SafetyConfig(max_action_age_ns=9 * SECOND).action_age_limit_ns(50, 50.0, 0) == SECOND
+
+
+@pytest.mark.parametrize("before", list(SafetyLevel))
+@pytest.mark.parametrize("resume", list(Resume))
+def test_a_sleep_holds_from_every_level_but_fault(before: SafetyLevel, resume: Resume) -> None:
+    """Even an arm on its way to rest is held anew, and waits for a go if it was told to ask."""
+    watchdog = at_level(before)
+    watchdog.config = replace(CONFIG, resume=resume)
+    change = watchdog.slept(NOW + 100 * SECOND)
+    if before is FAULT:
+        assert (change, watchdog.level, watchdog.waits_for_go) == (None, FAULT, False)
+        return
+    assert change == (None if before is HOLD else LevelChange(before, HOLD, Cause.SLEPT))
+    assert (watchdog.level, watchdog.cause, watchdog.since_ns) == (HOLD, Cause.SLEPT, NOW + 100 * SECOND)
+    assert watchdog.waits_for_go == (resume is Resume.ASK)
+
+
+def test_only_a_go_or_a_fault_ends_the_waiting() -> None:
+    """Neither a fresh chunk, nor a stop, nor the grace moves an arm that waits; after go all count anew."""
+    watchdog = at_level(RUN)
+    watchdog.slept(NOW)
+    for facts, troubles in ((FINE, Troubles()), (FINE, Troubles(stop=Cause.REFUSED)), (WAITING, Troubles())):
+        assert watchdog.update(facts, troubles, NOW + 100 * SECOND) is None
+    assert watchdog.go_on(NOW + 200 * SECOND)
+    assert not watchdog.go_on(NOW + 200 * SECOND)
+    assert watchdog.update(WAITING, Troubles(), NOW + 210 * SECOND - 1) is None
+    assert watchdog.update(FINE, Troubles(), NOW + 210 * SECOND - 1) == LevelChange(HOLD, RUN, Cause.RESUMED)
+    watchdog.slept(NOW + 300 * SECOND)
+    latched = Troubles(latched=(Cause.ROBOT, "servo 3"))
+    assert watchdog.update(FINE, latched, NOW + 301 * SECOND).after is FAULT
