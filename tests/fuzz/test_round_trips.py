@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import get_args, get_type_hints
+import types
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 from google.protobuf.descriptor import Descriptor
@@ -140,10 +141,17 @@ FIELDS: dict[object, st.SearchStrategy[object]] = {
 }
 
 
+def _named(hint: Any) -> st.SearchStrategy[Any]:
+    """Returns what a field of an enumeration may hold, or None where it may be left out."""
+    if get_origin(hint) in (Union, types.UnionType):
+        return st.none() | st.sampled_from(get_args(hint)[0])
+    return st.sampled_from(hint)
+
+
 def of_kind(kind: type) -> st.SearchStrategy[object]:
     """Returns what makes any message of `kind` that may be written."""
     hints = get_type_hints(kind).items()
-    fields = {name: FIELDS[hint] if hint in FIELDS else st.sampled_from(hint) for name, hint in hints}
+    fields = {name: FIELDS[hint] if hint in FIELDS else _named(hint) for name, hint in hints}
     return st.builds(kind, **fields)
 
 

@@ -78,7 +78,7 @@ def _carry_out(job: Job, stop: StopSwitch) -> int:
             console.say(DRY_RUN)
         operator = job.operator(console)
         outcome = build.run(config, job.parts, folder.path, console, operator, stop=stop)
-        strategy = str(outcome.summary["strategy"] or strategy)
+        strategy = str(outcome.summary.get("strategy") or strategy)
         if strategy != config.execution.strategy and isinstance(job.again, RunConfig):
             _keep_chosen(folder, job.again, strategy)
         if outcome.summary["ticks"]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import random
 import select
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from segue.client.connect import Connector, News, Offer
@@ -21,7 +21,7 @@ from segue.client.mailbox import Bell, Mailbox
 from segue.client.messages import Ask, Message
 from segue.client.pictures import Pictures
 from segue.client.plan import LinkPlan
-from segue.clock import NS_PER_MS, NS_PER_S, Clock
+from segue.clock import NS_PER_MS, NS_PER_S, Clock, SleepWatch
 from segue.core.link import events as ev
 from segue.core.link.dial import LinkSession
 from segue.core.link.heard import Heard
@@ -71,10 +71,10 @@ class Link:
         """
         self.refusal: Exception | None = None
         self.machine = LinkMachine(plan.rules(limit_ns), robot, random.random)
-        self.connector = Connector(plan, offer, self._tell)
+        self.connector = Connector(plan, offer, self._inbox.tell)
         self._clock = clock
-        self._news: deque[News] = deque()
-        self._bell = Bell()
+        self._inbox = _Inbox()
+        self._sleep = SleepWatch(clock)
         self._stopping = False
         self._wake_ns: int | None = None
         self._early: list[ev.Effect] = []
@@ -101,7 +101,7 @@ class Link:
                 raise self.refusal
             if self.machine.session is not None:
                 return self.machine.session
-            self._wait([self._bell], self._clock.now_ns() + _STOP_LOOK_NS)
+            self._wait([self._inbox], self._clock.now_ns() + _STOP_LOOK_NS)
             self._take_news()
         return None
 
@@ -113,14 +113,14 @@ class Link:
             pictures: of the robot's cameras.
             diary: for what happens.
         """
-        courier = Courier(self.connector, pictures, self._clock, self._tell)
+        courier = Courier(self.connector, pictures, self._clock, self._inbox.tell)
         run = self._run = _Run(LinkParts(mailbox, pictures, diary, courier), self.connector, self._clock)
         try:
             run.note_cameras(pictures.fault())
             for effect in self._early:
                 self._carry_out(effect)
             while not self._stopping and not mailbox.closed:
-                self._wait([mailbox, self._bell], run.look_ns)
+                self._wait([mailbox, self._inbox], run.look_ns)
                 ask = run.newest_ask()
                 if ask is not None:
                     self._feed(ev.Asked(ask.number, ask.deadline_ns))
@@ -132,32 +132,30 @@ class Link:
             courier.close()
             pictures.close()
             self.connector.close()
-            self._bell.close()
+            self._inbox.close()
 
     def stop(self) -> None:
         """Ends `run` soon; may be called from any thread."""
         self._stopping = True
-        self._bell.ring()
+        self._inbox.ring()
 
     def close(self) -> None:
         """Closes the channel of a link that never ran; may be called twice."""
         self.connector.close()
 
-    def _tell(self, news: News) -> None:
-        """Takes news from any thread."""
-        self._news.append(news)
-        self._bell.ring()
-
-    def _wait(self, watched: list[Mailbox | Bell], until_ns: int) -> None:
+    def _wait(self, watched: list[Mailbox | _Inbox], until_ns: int) -> None:
         date_ns = until_ns if self._wake_ns is None else min(until_ns, self._wake_ns)
         select.select(watched, [], [], max(0, date_ns - self._clock.now_ns()) / NS_PER_S)
-        self._bell.silence()
+        self._inbox.silence()
 
     def _take_news(self) -> None:
-        while self._news:
-            event = self._news.popleft()()
+        for news in self._inbox.news():
+            event = news()
             if event is not None:
                 self._feed(event)
+        slept_ns = self._sleep.slept_ns()
+        if slept_ns:
+            self._feed(ev.Slept(slept_ns))
         if self._wake_ns is not None and self._clock.now_ns() >= self._wake_ns:
             self._feed(ev.Woken())
 
@@ -198,7 +196,37 @@ class Link:
         except RobotFault as error:
             run.note_cameras(str(error))
             unsendable = ev.Unsendable(effect.number, str(error))
-            self._tell(lambda: unsendable)
+            self._inbox.tell(lambda: unsendable)
+
+
+class _Inbox:
+    """News from any thread, and the bell that wakes the one that waits for it."""
+
+    def __init__(self) -> None:
+        self._news: deque[News] = deque()
+        self._bell = Bell()
+
+    def fileno(self) -> int:
+        return self._bell.fileno()
+
+    def tell(self, news: News) -> None:
+        """Takes news from any thread."""
+        self._news.append(news)
+        self._bell.ring()
+
+    def ring(self) -> None:
+        self._bell.ring()
+
+    def silence(self) -> None:
+        self._bell.silence()
+
+    def news(self) -> Iterator[News]:
+        """Yields what has come, oldest first, until there is no more."""
+        while self._news:
+            yield self._news.popleft()
+
+    def close(self) -> None:
+        self._bell.close()
 
 
 class _Run:

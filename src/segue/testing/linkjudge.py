@@ -37,6 +37,7 @@ class Wire(StrEnum):
     REQUEST = "request"
     ANSWER = "answer"
     REFUSAL = "refusal"
+    SLEPT = "slept"
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +214,14 @@ class LinkJudge:
         else:
             books.refused.append(replace(note, epoch=awaited.epoch))
 
+    def _slept(self, note: WireNote) -> None:
+        """What was awaited over a sleep is no miss, and what took too long did not."""
+        books = self._books
+        books.awaited, books.missed = None, 0
+        if books.dial is not None and books.opened_ns is None:
+            books.dial = replace(books.dial, t_ns=note.t_ns)
+            books.greeted_ns = None if books.greeted_ns is None else note.t_ns
+
     def _is_awaited(self, note: WireNote) -> bool:
         awaited = self._books.awaited
         if awaited is None or awaited.number != note.number or note.t_ns > awaited.deadline_ns:
@@ -239,4 +248,5 @@ _READ: dict[Wire, Callable[[LinkJudge, WireNote], None]] = {
     Wire.REQUEST: LinkJudge._request,
     Wire.ANSWER: LinkJudge._answer,
     Wire.REFUSAL: LinkJudge._refusal,
+    Wire.SLEPT: LinkJudge._slept,
 }

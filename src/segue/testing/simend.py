@@ -138,6 +138,11 @@ class LinkEnd:
         if self._wire.wake_ns <= now_ns:
             self._feed(ev.Woken(), now_ns)
 
+    def slept(self, duration_ns: int, now_ns: int) -> None:
+        """Notes that the computer slept until now."""
+        self._note(now_ns, Wire.SLEPT, self.machine.dials)
+        self._feed(ev.Slept(duration_ns), now_ns)
+
     def next_date_ns(self) -> int | None:
         """Returns when `work` has something to do; None when only news can change anything."""
         return None if self.state is LinkState.REFUSED else self._wire.wake_ns

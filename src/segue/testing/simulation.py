@@ -97,6 +97,8 @@ class _Sleep:
     until_ns: int = 0
     counts: bool = False
     went: bool = False
+    unheard: bool = False
+    missed: list[Parcel] = field(default_factory=list)
 
     def begin(self, now_ns: int, until_ns: int) -> None:
         self.began_ns, self.until_ns = now_ns, max(self.until_ns, until_ns)
@@ -125,7 +127,6 @@ class SimClient:
         self.end = LinkEnd(EndSetup(robot.spec, setup.robot_id, setup.guidance, setup.link, setup.seed))
         self._clock = VirtualClock()
         self._driver: Driver | None = None
-        self._missed: list[Parcel] = []
         self._context = RequestContext(
             robot_id=setup.robot_id,
             session_id="",
@@ -173,6 +174,7 @@ class SimClient:
     def sleep_until(self, now_ns: int, until_ns: int) -> None:
         """Lets the computer sleep: no tick, no link; what comes meanwhile is met afterwards."""
         self.sleep.begin(now_ns, until_ns)
+        self.sleep.unheard = True
 
     def say_go(self, now_ns: int) -> None:
         """Lets a person say that the arm may move again."""
@@ -183,7 +185,7 @@ class SimClient:
     def receive(self, parcel: Parcel, now_ns: int) -> None:
         """Takes a parcel off the network, or once the computer is awake again."""
         if self.sleep.lasts(now_ns):
-            self._missed.append(parcel)
+            self.sleep.missed.append(parcel)
         else:
             self.end.receive(parcel, now_ns)
 
@@ -191,7 +193,11 @@ class SimClient:
         """Lets the link do what is due, unless the computer sleeps."""
         if self.sleep.lasts(now_ns):
             return
-        missed, self._missed = self._missed, []
+        if self.sleep.unheard:
+            slept_ns, self.sleep.unheard = self.sleep.until_ns - self.sleep.began_ns, False
+            if slept_ns > SLEEP_NS:
+                self.end.slept(slept_ns, now_ns)
+        missed, self.sleep.missed = self.sleep.missed, []
         for parcel in missed:
             self.end.receive(parcel, now_ns)
         self.end.work(now_ns)

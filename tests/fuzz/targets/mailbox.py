@@ -18,7 +18,7 @@ from segue.client.mailbox import mailbox_pair
 from segue.client.messages import Answer, Ask, Message, Opened, decode_message, encode_message
 from segue.client.plan import ControlPlan, ExecutionPlan
 from segue.core.limits import Limits
-from segue.core.schedule import RequestRule
+from segue.core.schedule import RuleWishes
 from segue.core.specs import Kind
 from segue.core.types import ActionChunk, FloatArray, Guidance, RtcMode
 from segue.core.watchdog import SafetyConfig, SafetyLevel
@@ -147,14 +147,15 @@ class Life(VirtualClock):
 def _answer(ask: Ask) -> Message:
     _, request = decode_request(pb.InferRequest.FromString(ask.body))
     actions = np.linspace([0.0, 0.0, 0.0], [20.0, 0.5, 100.0], world.HORIZON)
+    seen_ns = request.observation.captured_ns
     chunk = ActionChunk(
-        request.number, request.epoch, request.start_step, 0, actions, actions / 10.0, 0, HASH
+        request.number, request.epoch, request.start_step, seen_ns, actions, actions / 10.0, 0, HASH
     )
     return Answer(1, 2, 3, encode_chunk(chunk).SerializeToString())
 
 
 def _plan() -> ControlPlan:
-    rule = RequestRule(horizon=world.HORIZON, min_execution_steps=2)
+    rule = RuleWishes(horizon=world.HORIZON, min_execution_steps=2)
     execution = ExecutionPlan(control_hz=CONTROL_HZ, action_hz=10.0, rule=rule, safety=SAFETY, realtime=False)
     context = RequestContext("arm", "", "", "wave", Guidance(mode=RtcMode.GUIDED), world.HORIZON, 7)
     return ControlPlan(context, execution, world.HORIZON, 0)

@@ -26,7 +26,7 @@ from segue.client.plan import (
 )
 from segue.core.executor import ChunkExecutor
 from segue.core.facts import SessionOpened, Tick
-from segue.core.schedule import RequestRule
+from segue.core.schedule import RuleWishes
 from segue.core.specs import PolicySpec, differences, respecified
 from segue.core.types import ActionChunk, ChunkRequest, Strategy
 from segue.errors import RemoteProtocolError, SegueError
@@ -86,7 +86,7 @@ def read(kind: type[Message], data: bytes) -> Sequence[PolicySpec]:
 
 def begin(spec: PolicySpec, strategy: Strategy) -> None:
     """Settles a run with `spec` and makes its first ticks, or is refused in a sentence."""
-    rule = RequestRule(strategy, horizon=MOST_STEPS, min_execution_steps=2)
+    rule = RuleWishes(strategy, horizon=MOST_STEPS, min_execution_steps=2)
     wishes = ExecutionPlan(control_hz=CONTROL_HZ, rule=rule)
     plan = RunPlan(world.context(spec), LinkPlan("127.0.0.1:1"), wishes)
     try:

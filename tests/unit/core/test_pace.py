@@ -112,12 +112,12 @@ def test_an_answer_that_is_too_old_teaches_how_long_answers_take() -> None:
     d.executor.pause()  # an arm at rest asks anew
     d.tick(5)
     d.executor.go()
-    d.executor.troubles.overdue = 4
+    d.executor.troubles.link.overdue = 4
     answer(d, 15)
     (dropped,) = d.events(ChunkDropped)
     assert (dropped.reason, dropped.round_trip_ns, dropped.delay_steps) == (DropReason.TOO_OLD, 1500 * MS, 15)
     assert (d.executor.forecast.steps, d.executor.age_limit_ns) == (15, CEILING_MS * MS)
-    assert d.executor.troubles.overdue == 0
+    assert d.executor.troubles.link.overdue == 0
     answer(d, 15)
     assert d.level is SafetyLevel.RUN
     assert wait_ms(d) == 3000
@@ -139,7 +139,7 @@ def test_one_that_says_it_was_cold_teaches_nothing() -> None:
     d = opened()
     answer(d, 15, cold=True)
     assert d.executor.forecast.steps == 1
-    d.executor.troubles.overdue = 4
+    d.executor.troubles.link.overdue = 4
     answer(d, 15)
     assert d.executor.forecast.steps == 15
 
@@ -158,7 +158,7 @@ def test_what_is_given_up_for_its_age_counts_towards_patience() -> None:
     d = opened()
     d.tick(14)
     assert d.changes() == [("RUN", "HOLD", "action_too_old")]
-    assert d.executor.troubles.overdue == 1
+    assert d.executor.troubles.link.overdue == 1
 
 
 @pytest.mark.parametrize("strategy", list(Strategy))
@@ -168,7 +168,7 @@ def test_above_the_ceiling_the_run_says_why(strategy: Strategy) -> None:
     limit = SafetyConfig(max_action_age_ns=1500 * MS, on_link_loss=OnLinkLoss.STOP_NOW)
     d = opened(limit, rule)
     for _ in range(4):
-        d.executor.troubles.overdue = 6  # it is listened for
+        d.executor.troubles.link.overdue = 6  # it is listened for
         answer(d, 22)
     assert not d.events(ChunkTaken)
     words = (

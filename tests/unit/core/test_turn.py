@@ -24,7 +24,7 @@ def test_every_report_reaches_the_executor() -> None:
     assert troubles.camera == "front: unplugged"
     take_report(executor, CameraWorks(), d.now_ns)
     assert troubles.camera is None
-    take_report(executor, Stop("refused"), d.now_ns)
+    take_report(executor, Stop(ExitReason.REFUSED), d.now_ns)
     missed = [e for e in d.tick().events if isinstance(e, RequestMissed)]
     assert [each.cause for each in missed] == ["full", "connection lost"]
     assert executor._session.ending is ExitReason.REFUSED

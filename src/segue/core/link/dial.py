@@ -150,6 +150,12 @@ class Dialer:
         if self._began_ns is None:
             self._began_ns = self.dial.due_ns = now_ns
 
+    def slept(self, duration_ns: int) -> None:
+        """Lets every limit go on where it stood before the computer slept."""
+        self._began_ns = (self._began_ns or 0) + duration_ns
+        if self.state in _UNDER_WAY:
+            self.dial.until_ns += duration_ns
+
     def on(self, event: ev.DialEvent, now_ns: int) -> None:
         """Takes what happened to the channel; what happened to an earlier one is no news."""
         if event.channel == self.dial.channel:

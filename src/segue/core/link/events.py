@@ -126,8 +126,15 @@ class Woken:
     """Time passed: a date that the machine named may have come."""
 
 
+@dataclass(frozen=True, slots=True)
+class Slept:
+    """The computer slept for `duration_ns` until now: what was awaited meanwhile says nothing."""
+
+    duration_ns: int
+
+
 DialEvent = Connected | TurnedAway | Diagnosed | Described | Welcomed | Unopened | Unfit | Broke
-Event = DialEvent | Asked | Unsendable | Answered | Unanswered | Woken
+Event = DialEvent | Asked | Unsendable | Answered | Unanswered | Woken | Slept
 
 # --- effects ------------------------------------------------------------------------------------
 

@@ -115,6 +115,8 @@ class LinkMachine:
             case ev.Unsendable():
                 if self._landed(event.number):
                     self._report(Failed(event.number, event.cause))
+            case ev.Slept():
+                self._slept(event.duration_ns)
             case ev.Woken():
                 pass  # the dates are looked at after every event
             case _:
@@ -193,6 +195,13 @@ class LinkMachine:
                 self._miss(now_ns)
             case AfterCall.REJECT:
                 self._reject(failed, now_ns)
+
+    def _slept(self, duration_ns: int) -> None:
+        """Gives up the call under way, without a word: the control loop knows of the sleep, and asks anew."""
+        if self._flight is not None:
+            self._do(ev.Cancel(self._flight.number))
+        self._flight, self._trouble = None, _Trouble(lost=self._trouble.lost)
+        self._dialer.slept(duration_ns)
 
     def _landed(self, number: int) -> bool:
         """Returns whether that is the request under way, which is over then."""

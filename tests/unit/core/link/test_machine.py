@@ -527,6 +527,25 @@ def test_slow_uploads_make_pictures_smaller_once() -> None:
     assert coarsen.why == "100 kB took 0.5 s"
 
 
+def test_a_sleep_is_no_miss_and_shortens_no_patience() -> None:
+    """The call under way is given up without a word, a dial gets its time anew, and the limit goes on."""
+    d = ready()
+    for number in range(1, 5):
+        d.ask(number)
+        d.now_ns += 20 * S
+        assert d.feed(ev.Slept(20 * S)) == [ev.Cancel(number)]
+    assert (d.channel, d.reports()) == (1, [])
+    d = Driver()
+    d.begin()
+    d.wait(300 * MS)
+    d.now_ns += 70 * S
+    assert d.feed(ev.Slept(70 * S)) == []
+    d.wait(50 * MS)
+    assert (d.channel, d.machine.state) == (1, LinkState.DIALING)
+    d.wait(100 * MS)
+    assert not of_kind(d.effects, ev.GiveUp)
+
+
 def test_a_date_is_always_named_while_something_is_awaited() -> None:
     """A machine that waits for anything says when to wake it; READY without a request it waits for news."""
     d = Driver()
