@@ -70,10 +70,10 @@ class Link:
             limit_ns: how long `open` tries.
         """
         self.refusal: Exception | None = None
+        self._inbox = _Inbox()
         self.machine = LinkMachine(plan.rules(limit_ns), robot, random.random)
         self.connector = Connector(plan, offer, self._inbox.tell)
         self._clock = clock
-        self._inbox = _Inbox()
         self._sleep = SleepWatch(clock)
         self._stopping = False
         self._wake_ns: int | None = None

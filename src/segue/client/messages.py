@@ -200,12 +200,12 @@ def decode_message(data: bytes) -> Message:
         LocalProtocolError: it is none: cut off, of no kind, or a field is missing, wrong or too much.
     """
     if len(data) < _HEAD.size:
-        raise LocalProtocolError(f"{len(data)} bytes are no message")
+        raise LocalProtocolError(f"message: {len(data)} bytes are no message")
     number, size = _HEAD.unpack_from(data)
     end = _HEAD.size + size
     if number >= len(_KINDS) or size > MAX_SMALL_BYTES or end > len(data):
         raise LocalProtocolError(
-            f"a message of kind {number} with {size} of {len(data)} bytes of fields is none"
+            f"message: kind {number} with {size} of {len(data)} bytes of fields is none"
         )
     kind = _KINDS[number]
     made = _made(kind, _parsed(kind, data[_HEAD.size : end]))
