@@ -41,6 +41,10 @@ class DirectPort:
             RobotFault: closed or unplugged.
         """
         self._check()
+        held_ns = self.line.adapter.held_until_ns
+        if held_ns is not None and held_ns <= deadline_ns:
+            self._clock.sleep_until(held_ns)
+            self._replies.add(self.line.release(self._clock.now_ns()))
         due_ns = self._replies.next_ns()
         self._clock.sleep_until(deadline_ns if due_ns is None else min(due_ns, deadline_ns))
         return self._replies.take(self._clock.now_ns())

@@ -27,6 +27,7 @@ from segue.robots import sts3215
 from segue.robots.calibration import Calibration
 from segue.robots.packets import MAX_ID
 from segue.robots.sts3215 import Status
+from segue.testing.goal_log import Goal
 from segue.testing.servo import Servo
 from segue.testing.servo_arm import Role, so101_servos
 from segue.testing.servo_line import ServoLine, Write
@@ -92,6 +93,12 @@ class FeetechBus:
         """What was written to servos so far, the oldest first."""
         with self._lock:
             return list(self.line.writes)
+
+    @property
+    def goals(self) -> list[Goal]:
+        """Every goal that each servo took so far, counts: for `check_goals`."""
+        with self._lock:
+            return list(self.line.goals)
 
     def servo(self, which: str | int) -> Servo:
         """Returns the servo of that name or id.
@@ -162,6 +169,36 @@ class FeetechBus:
         """Turns a bit over in each of the next `replies` replies."""
         with self._lock:
             self.line.faults.garble_replies = replies
+
+    def lose_goals(self, packets: int) -> None:
+        """Loses the next `packets` that tell all servos something at once; nobody hears, nobody answers."""
+        with self._lock:
+            self.line.faults.lose_goals = packets
+
+    def halve(self, replies: int) -> None:
+        """Cuts each of the next `replies` replies in the middle, with noise in place of the rest."""
+        with self._lock:
+            self.line.faults.halve_replies = replies
+
+    def silence(self, seconds: float) -> None:
+        """Lets nobody hear anything for a while."""
+        with self._lock:
+            self.line.faults.silent_until_ns = time.monotonic_ns() + round(seconds * NS_PER_S)
+
+    def stall(self, seconds: float) -> None:
+        """Lets the adapter stand still for a while, and then deliver at once all that it was given."""
+        with self._lock:
+            self.line.adapter.waits.held_until_ns = time.monotonic_ns() + round(seconds * NS_PER_S)
+
+    def grid(self, seconds: float) -> None:
+        """Hands replies on at whole multiples of that only, as an FTDI does; 0 for at once."""
+        with self._lock:
+            self.line.adapter.waits.grid_ns = round(seconds * NS_PER_S)
+
+    def jitter(self, seconds: float) -> None:
+        """Delays the replies to each question by up to that, drawn anew; 0 for no longer."""
+        with self._lock:
+            self.line.adapter.waits.jitter_ns = round(seconds * NS_PER_S)
 
     def delay(self, seconds: float) -> None:
         """Delays every reply from now on; 0 for no longer."""

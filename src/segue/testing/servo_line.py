@@ -7,8 +7,9 @@ where one is mute. A host that talks while a servo answers is not heard.
 Garbage, packets with a wrong checksum and instructions that no servo knows are
 passed over in silence.
 
-Faults are told to it: replies lost, garbled or late, questions lost, servos
-mute, the plug pulled. Nothing here opens a port, sleeps or reads a clock.
+Faults are told to it: replies lost, garbled, cut or late, questions and goals
+lost, servos mute, everything silent, an adapter that waits, the plug pulled.
+Nothing here opens a port, sleeps or reads a clock.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ from typing import NamedTuple
 from segue.clock import NS_PER_S
 from segue.robots import packets, sts3215
 from segue.robots.packets import BROADCAST, HEADER, Instruction
+from segue.testing.goal_log import GoalLog
 from segue.testing.servo import Servo
+from segue.testing.servo_adapter import Adapter
 from segue.testing.servo_overlap import Overlap, Turn, met
 
 NS_PER_BYTE = sts3215.BITS_PER_BYTE * NS_PER_S // sts3215.BAUD
@@ -35,6 +38,7 @@ KEPT_WRITES = 200_000
 Reply = tuple[bytes, int]  # what is heard, and when all of it has been
 
 _SHORTEST = 6
+_NOISE = b"\xff\x00\xff\xff\x55"
 _REGISTER_AT = {register.address: register for register in sts3215.REGISTERS.values()}
 
 
@@ -68,7 +72,10 @@ class LineFaults:
     Attributes:
         lose_replies: this many replies are not heard.
         lose_requests: this many packets of the host are heard by nobody.
+        lose_goals: this many packets to all servos at once are, which nobody would answer.
         garble_replies: this many replies arrive with a bit turned over.
+        halve_replies: of this many replies only the first half arrives, and noise after it.
+        silent_until_ns: until then nobody hears anything.
         delay_ns: every reply arrives later by that, as through a slow adapter.
         mute: ids of servos that hear and obey, and never answer.
         unplugged: nothing is heard by anybody.
@@ -77,11 +84,23 @@ class LineFaults:
 
     lose_replies: int = 0
     lose_requests: int = 0
+    lose_goals: int = 0
     garble_replies: int = 0
+    halve_replies: int = 0
+    silent_until_ns: int = 0
     delay_ns: int = 0
     mute: frozenset[int] = frozenset()
     unplugged: bool = False
     overlap: Overlap = Overlap.COLLIDE
+
+
+@dataclass(slots=True)
+class _Wire:
+    """What is on it: bytes of no whole packet yet, and when the host's and a servo's last byte is."""
+
+    buffer: bytes = b""
+    sent_ns: int = 0
+    answered_ns: int = 0
 
 
 class ServoLine:
@@ -91,13 +110,13 @@ class ServoLine:
         """Connects `servos`; keeps the newest `kept_writes` writes."""
         self.servos = list(servos)
         self.faults = LineFaults()
+        self.adapter = Adapter()
+        self.goals = GoalLog()
         self.writes: deque[Write] = deque(maxlen=kept_writes)
         self.on_write: Callable[[Write], None] | None = None
         self.requests = 0  # good packets that were heard
         self.ignored = 0  # bytes that nobody understood or heard
-        self._buffer = b""
-        self._sent_ns = 0  # when the host's last byte is on the wire
-        self._answered_ns = 0  # when the last reply is
+        self._wire = _Wire()
         self._registered: dict[int, tuple[int, bytes]] = {}
 
     def __repr__(self) -> str:
@@ -122,48 +141,64 @@ class ServoLine:
         """
         if self.faults.unplugged:
             return []
-        if now_ns - self._sent_ns > UNFINISHED_NS:
-            self.ignored += len(self._buffer)
-            self._buffer = b""
-        collides = now_ns < self._answered_ns
-        self._sent_ns = max(now_ns, self._sent_ns) + len(data) * NS_PER_BYTE
-        if collides:
-            self.ignored += len(data)
+        replies = self.release(now_ns)
+        return replies if self.adapter.given(data, now_ns) else replies + self._put(data, now_ns)
+
+    def release(self, now_ns: int) -> list[Reply]:
+        """Delivers what an adapter held until `now_ns` or before, and returns the replies."""
+        until_ns = self.adapter.held_until_ns
+        if until_ns is None or now_ns < until_ns:
             return []
-        self._buffer += data
-        replies: list[Reply] = []
-        for body in self._take_packets():
-            replies += self._hear(body)
-        return replies
+        return self._put(self.adapter.let_go(), until_ns)
 
     def advance(self, now_ns: int) -> None:
         """Lets all servos run until `now_ns`."""
         for servo in self.servos:
             servo.advance(now_ns)
 
+    def _put(self, data: bytes, now_ns: int) -> list[Reply]:
+        """Puts bytes on the wire itself."""
+        if now_ns < self.faults.silent_until_ns:
+            self.ignored += len(data)
+            return []
+        if now_ns - self._wire.sent_ns > UNFINISHED_NS:
+            self.ignored += len(self._wire.buffer)
+            self._wire.buffer = b""
+        collides = now_ns < self._wire.answered_ns
+        self._wire.sent_ns = max(now_ns, self._wire.sent_ns) + len(data) * NS_PER_BYTE
+        if collides:
+            self.ignored += len(data)
+            return []
+        self._wire.buffer += data
+        replies: list[Reply] = []
+        for body in self._take_packets():
+            self.adapter.asked()
+            replies += self._hear(body)
+        return replies
+
     def _take_packets(self) -> Iterator[bytes]:
         """Yields id, length, instruction and parameters of each good packet and takes it off the buffer."""
         while True:
-            start = self._buffer.find(HEADER)
+            start = self._wire.buffer.find(HEADER)
             if start < 0:
-                keep = self._buffer[-1:] if self._buffer.endswith(HEADER[:1]) else b""
-                self.ignored += len(self._buffer) - len(keep)
-                self._buffer = keep
+                keep = self._wire.buffer[-1:] if self._wire.buffer.endswith(HEADER[:1]) else b""
+                self.ignored += len(self._wire.buffer) - len(keep)
+                self._wire.buffer = keep
                 return
             # A third FF is a header of its own, one byte further.
-            while self._buffer[start + 2 : start + 3] == HEADER[:1]:
+            while self._wire.buffer[start + 2 : start + 3] == HEADER[:1]:
                 start += 1
             self.ignored += start
-            self._buffer = self._buffer[start:]
-            if len(self._buffer) < 4 or len(self._buffer) < (end := 4 + self._buffer[3]):
+            self._wire.buffer = self._wire.buffer[start:]
+            if len(self._wire.buffer) < 4 or len(self._wire.buffer) < (end := 4 + self._wire.buffer[3]):
                 return
-            body, end_byte = self._buffer[2 : end - 1], self._buffer[end - 1]
+            body, end_byte = self._wire.buffer[2 : end - 1], self._wire.buffer[end - 1]
             if end >= _SHORTEST and packets.checksum(body) == end_byte:
-                self._buffer = self._buffer[end:]
+                self._wire.buffer = self._wire.buffer[end:]
                 yield body
             else:
                 self.ignored += len(HEADER)
-                self._buffer = self._buffer[len(HEADER) :]
+                self._wire.buffer = self._wire.buffer[len(HEADER) :]
 
     def _hear(self, body: bytes) -> list[Reply]:
         """Lets the servos act on one packet, and returns their answers."""
@@ -196,7 +231,7 @@ class ServoLine:
         """Returns the servos that a packet to `target` is for, in order of their ids, run up to now."""
         found = [servo for servo in self.servos if target in (servo.id, BROADCAST)]
         for servo in found:
-            servo.advance(self._sent_ns)
+            servo.advance(self._wire.sent_ns)
         return sorted(found, key=lambda servo: servo.id)
 
     def _read(self, asked: Iterable[Servo | None], address: int, size: int) -> list[Reply]:
@@ -226,6 +261,9 @@ class ServoLine:
         return self._acknowledge(target, servos, [servo.id for servo in servos])
 
     def _sync_write(self, address: int, size: int, rows: bytes) -> None:
+        if self.faults.lose_goals > 0:
+            self.faults.lose_goals -= 1
+            return
         for start in range(0, len(rows) - size, size + 1):
             for servo in self._at(rows[start]):
                 self._write_one(servo, address, rows[start + 1 : start + 1 + size])
@@ -249,8 +287,10 @@ class ServoLine:
             else:
                 name, size = register.name, register.size
                 value = register.decode(data[place : place + size])
-            write = Write(self._sent_ns, servo, name, value)
+            write = Write(self._wire.sent_ns, servo, name, value)
             self.writes.append(write)
+            if register is sts3215.GOAL_POSITION:
+                self.goals.add(self._wire.sent_ns, self.servo(servo).name, value)
             if self.on_write is not None:
                 self.on_write(write)
             place += size
@@ -260,7 +300,7 @@ class ServoLine:
     ) -> list[Reply]:
         """Returns the replies, one after the other; None in place of a servo leaves a gap of that length."""
         heard: list[Reply] = []
-        end_ns = self._sent_ns
+        end_ns = self._wire.sent_ns
         known_as = repeat(None) if ids is None else ids
         turns = [_turn(servo, data, name) for (servo, data), name in zip(answers, known_as, strict=False)]
         for turn in met(turns, self.faults.overlap, NS_PER_BYTE):
@@ -269,8 +309,8 @@ class ServoLine:
                 continue
             reply = self._spoil(turn.answer)
             if reply is not None:
-                self._answered_ns = end_ns
-                heard.append((reply, end_ns + self.faults.delay_ns))
+                self._wire.answered_ns = end_ns
+                heard.append((reply, self.adapter.hands_on_ns(end_ns + self.faults.delay_ns)))
         return heard
 
     def _spoil(self, reply: bytes) -> bytes | None:
@@ -282,6 +322,9 @@ class ServoLine:
         if faults.garble_replies > 0:
             faults.garble_replies -= 1
             return reply[:-2] + bytes((reply[-2] ^ 0x10, reply[-1]))
+        if faults.halve_replies > 0:
+            faults.halve_replies -= 1
+            return reply[: len(reply) // 2] + _NOISE
         return reply
 
 

@@ -74,7 +74,7 @@ class Pump:
         _wake_exactly()
         ready.set()
         while True:
-            due_ns = self._replies.next_ns()
+            due_ns = self._next_ns()
             wait_s = pause_s if due_ns is None else max(0, due_ns - now_ns()) / NS_PER_S
             readable, _, _ = select.select([self._ours, self._woken], [], [], wait_s)
             if self._woken in readable:
@@ -86,6 +86,11 @@ class Pump:
                     self._line.advance(now_ns())
             self._say()
 
+    def _next_ns(self) -> int | None:
+        """Returns when there is something to do, whatever the host does."""
+        times = (self._replies.next_ns(), self._line.adapter.held_until_ns)
+        return min((each for each in times if each is not None), default=None)
+
     def _hear(self) -> None:
         data = os.read(self._ours, _CHUNK)
         heard_ns = now_ns()
@@ -94,6 +99,8 @@ class Pump:
         self._replies.add(_bundled(replies))
 
     def _say(self) -> None:
+        with self._lock:
+            self._replies.add(_bundled(self._line.release(now_ns())))
         data = self._replies.take(now_ns())
         if data:
             # Full when nobody reads; a real adapter's buffer would run over, too.

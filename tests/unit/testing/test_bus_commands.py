@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -34,6 +35,13 @@ def test_faults_are_set(bus: FeetechBus) -> None:
     faults = bus.line.faults
     assert faults.mute == {3}
     assert (faults.lose_replies, faults.garble_replies, faults.delay_ns) == (5, 3, 50_000_000)
+    for line in ("lose_goals 2", "halve 3", "grid 0.016", "jitter 0.008", "silence 0.15", "stall 0.15"):
+        assert obey(bus, line) == "ok"
+    assert (faults.lose_goals, faults.halve_replies) == (2, 3)
+    waits = bus.line.adapter.waits
+    assert (waits.grid_ns, waits.jitter_ns) == (16_000_000, 8_000_000)
+    soon_ns = time.monotonic_ns() + 150_000_000
+    assert soon_ns - 10**9 < faults.silent_until_ns <= waits.held_until_ns <= soon_ns
     obey(bus, "overload shoulder_pan")
     state = json.loads(obey(bus, "state"))
     assert [row["status"] for row in state.values()] == [32, 0, 0, 0, 0, 0]

@@ -33,3 +33,15 @@ def test_what_is_discarded_is_what_has_come() -> None:
     clock.sleep_until(2_000_000)
     port.discard()
     assert port.read(3_000_000) == b""
+
+
+def test_what_an_adapter_held_is_answered_when_it_goes_on() -> None:
+    """A question that an adapter kept to itself is answered after it was let go, and not before."""
+    clock = VirtualClock()
+    line = ServoLine([Servo("joint", 1)])
+    port = DirectPort(line, clock)
+    line.adapter.waits.held_until_ns = 5_000_000
+    port.write(packets.ping(1))
+    assert port.read(4_000_000) == b""
+    assert port.read(9_000_000) == packets.packet(1, 0)
+    assert clock.now_ns() == 5_120_000

@@ -282,3 +282,71 @@ def test_a_servo_that_is_not_there_is_named() -> None:
     with pytest.raises(KeyError, match="shoulder_pan"):
         line().servo("elbow")
     assert line().servo("elbow_flex") is not None
+
+
+def test_replies_are_halved_with_noise_after_them() -> None:
+    """Of a halved reply no packet is left, and the one after it is found."""
+    made = line()
+    made.faults.halve_replies = 1
+    replies = made.feed(packets.sync_read([1, 2], sts.PRESENT_POSITION.address, 2), 0)
+    found, _ = packets.find_status(b"".join(data for data, _ in replies))
+    assert found is not None
+    assert found.id == 2
+
+
+def test_goals_may_be_lost_while_questions_are_heard() -> None:
+    """A lost packet for all reaches nobody; a question right after it is answered."""
+    made = line()
+    made.faults.lose_goals = 1
+    order = packets.sync_write(sts.GOAL_POSITION.address, {1: b"\x01\x02"})
+    made.feed(order, 0)
+    assert list(made.goals) == []
+    assert len(made.feed(packets.ping(1), NS_PER_MS)) == 1
+    made.feed(order, 2 * NS_PER_MS)
+    assert list(made.goals) == [(2 * NS_PER_MS + len(order) * BYTE_NS, "shoulder_pan", 513.0)]
+
+
+def test_in_a_silence_nobody_hears_anything() -> None:
+    """Until it is over nothing is answered and nothing obeyed."""
+    made = line()
+    made.faults.silent_until_ns = 5 * NS_PER_MS
+    assert made.feed(packets.ping(1), 4 * NS_PER_MS) == []
+    assert len(made.feed(packets.ping(1), 5 * NS_PER_MS)) == 1
+
+
+def test_an_adapter_that_stands_still_delivers_all_at_once() -> None:
+    """What the host wrote meanwhile reaches the servos in the moment at which it goes on."""
+    made = line()
+    waits = made.adapter.waits
+    waits.held_until_ns = 50 * NS_PER_MS
+    orders = [packets.sync_write(sts.GOAL_POSITION.address, {1: bytes((n, 8))}) for n in range(3)]
+    for number, order in enumerate(orders):
+        assert made.feed(order, number * 10 * NS_PER_MS) == []
+    assert (len(made.goals), made.adapter.held_until_ns) == (0, 50 * NS_PER_MS)
+    assert made.release(49 * NS_PER_MS) == []
+    made.release(60 * NS_PER_MS)
+    assert [value for _, _, value in made.goals] == [2048.0, 2049.0, 2050.0]
+    assert {at_ns for at_ns, _, _ in made.goals} == {50 * NS_PER_MS + 3 * len(orders[0]) * BYTE_NS}
+    assert made.adapter.held_until_ns is None
+
+
+def test_an_adapter_on_a_grid_hands_on_at_its_multiples() -> None:
+    """A reply waits for the next multiple of 16 ms, and one that is there in time is not held longer."""
+    made = line()
+    made.adapter.waits.grid_ns = 16 * NS_PER_MS
+    for asked_ms in (0, 1, 15, 17, 31.8):
+        asked_ns = round(asked_ms * NS_PER_MS)
+        ((_, due_ns),) = made.feed(packets.ping(1), asked_ns)
+        assert due_ns == -(-(asked_ns + 120_000) // (16 * NS_PER_MS)) * 16 * NS_PER_MS
+
+
+def test_jitter_keeps_the_order() -> None:
+    """Replies come later by a time that is drawn anew for each question, in the order of the wire."""
+    made = line()
+    made.adapter.waits.jitter_ns = 8 * NS_PER_MS
+    dues = [made.feed(packets.ping(1), n * 3 * NS_PER_MS)[0][1] for n in range(50)]
+    late = [due - n * 3 * NS_PER_MS - 120_000 for n, due in enumerate(dues)]
+    assert dues == sorted(dues)
+    assert min(late) >= 0
+    assert len(set(late)) > 20
+    assert max(late) <= 8 * NS_PER_MS + 3 * NS_PER_MS
