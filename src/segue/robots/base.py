@@ -70,6 +70,9 @@ class Robot(Protocol):
     def write(self, action: FloatArray, now_ns: int) -> FloatArray:
         """Sends a target, shape (A,), and returns the target really applied.
 
+        What holding goes back to, and what the log says: where the motors were told nothing now it
+        is what they were told last. `segue.robots.goals.GoalLimit` keeps count of that.
+
         Raises:
             RobotFault: the robot does not answer.
             SafetyLatch: as for `read`.
