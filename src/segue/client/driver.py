@@ -74,6 +74,7 @@ class Driver:
         self.exchange: tuple[int, Exchange] | None = None
         self._post = post
         self._clock = clock
+        self._stamp_ns = clock.now_ns()
 
     def __repr__(self) -> str:
         return f"<Driver {self.executor!r}>"
@@ -85,8 +86,10 @@ class Driver:
             self.seen = checked(self.robot.spec, self.robot.read(now_ns))
         except Exception as error:
             self.latch(error)
+            self.seen = replace(self.seen, captured_ns=self._stamp_ns)
         seen = self.seen
         stamp_ns = captured_ns if seen.captured_ns is None else min(seen.captured_ns, captured_ns)
+        self._stamp_ns = stamp_ns
         return Observation(self.executor.step, stamp_ns, seen.state, seen.environment)
 
     def take_mail(self, now_ns: int, most: int | None = None) -> list[Message]:

@@ -109,7 +109,7 @@ class ControlLoop:
         self._latest = _Latest()
         self._episodes = Episodes(plan.execution.episodes, plan.context.task)
         log = parts.records if plan.log_commands else None
-        self._commands = CommandLog(log, plan.log_header(robot.spec.action))
+        self._commands = CommandLog(log, plan.log_header(robot.spec.action), robot.spec)
         self._alone = False
         self._naps = Naps(parts.clock, self.executor, self._episodes, self._diary)
 
@@ -177,9 +177,10 @@ class ControlLoop:
         self._obey(now_ns)
         tick = self.driver.decide(now_ns, observation, replace(self._plan.context, task=self._episodes.task))
         began_ns = clock.now_ns()
-        self.driver.move(tick.action, now_ns)
+        applied = self.driver.move(tick.action, now_ns)
         self._parts.pulse.beat(clock.now_ns())
         self.stats.add_robot(spent_ns + clock.now_ns() - began_ns)
+        self._commands.add(self.executor, tick, now_ns, applied, observation)
         self._note(tick, now_ns)
         if self._alone and tick.level is SafetyLevel.PARK:
             self.executor.stop(ExitReason.LINK_LOST)  # nobody is left who could dial
@@ -260,7 +261,6 @@ class ControlLoop:
 
     def _note(self, tick: Tick, now_ns: int) -> None:
         self.stats.add(tick, now_ns)
-        self._commands.add(self.executor, tick, now_ns)
         self._episodes.count(tick, now_ns)
         self._tell_news(now_ns)
         for event in tick.events:

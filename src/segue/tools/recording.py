@@ -1,7 +1,7 @@
 """A run's log of commands as a path that can be followed again.
 
 Only what began or followed a plan is part of it: where an arm was held, parked or
-waited it was not told to go anywhere. What was sent is taken, not what was
+waited it was not told to go anywhere. What was commanded is taken, not what was
 planned, so limits and ramps are already in it: a step's action is where the
 commands were when it ended. Where the plan was interrupted the arm may go on
 from elsewhere, and a slow line joins the two ends.
@@ -24,8 +24,8 @@ from segue.core.watchdog import SafetyLevel
 from segue.errors import ConfigError
 from segue.policies.recorded import Recording, slow_line
 
-# Three hours of a hundred commands a second; in memory a row takes four times of its text.
-MAX_BYTES = 128 << 20
+# Three hours of a hundred commands a second; in memory a command takes about as much as its row of text.
+MAX_BYTES = 384 << 20
 MAX_LINE_S = 3600.0
 
 
@@ -42,7 +42,7 @@ def read_recording(folder: Path, speed: float) -> Recording:
         )
     if path.stat().st_size > MAX_BYTES:
         raise ConfigError(f"{path}: is too long to be replayed; expected at most {MAX_BYTES >> 20} MiB")
-    header, rows = read_commands(path)
+    header, rows = read_commands(path, commands_only=True)
     stretches = [_sampled(header, rows[slice_]) for slice_ in _stretches(rows)]
     if not stretches:
         raise ConfigError(f"run: {folder}: began no step, so there is nothing to replay")

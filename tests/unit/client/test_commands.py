@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 
 from segue.client.commands import (
     FORMAT,
+    ActionView,
     CommandLogHeader,
     CommandRow,
+    Moved,
     header_line,
     read_commands,
     row_line,
@@ -23,7 +25,7 @@ from segue.client.commands import (
 )
 from segue.core.executor import ChunkExecutor
 from segue.core.facts import ExecutorConfig
-from segue.core.specs import ActionSpec, Dimension, Kind
+from segue.core.specs import ActionSpec, Dimension, Kind, ObservationSpec, RobotSpec
 from segue.core.types import Observation
 from segue.core.watchdog import SafetyConfig, SafetyLevel
 from segue.errors import ConfigError
@@ -35,6 +37,7 @@ DIMENSIONS = (
 HEADER = CommandLogHeader(100.0, 10.0, 0.2, 0.3, 4.0, DIMENSIONS)
 ROW = CommandRow(3, 20, SafetyLevel.RUN, 1, 4, 10, 1_000, 7, np.array([0.1, -2.5e-300]))
 BARE = CommandRow(4, 30, SafetyLevel.HOLD, 2, None, None, 1_000, 0, np.array([1.0, 0.0]))
+LATE = replace(ROW, moved=Moved(np.array([1 / 3, 0.0]), np.array([1.25, np.nan]), 12))
 
 
 def _written(path: Path, *rows: CommandRow) -> Path:
@@ -43,34 +46,59 @@ def _written(path: Path, *rows: CommandRow) -> Path:
 
 
 def _same(one: CommandRow, other: CommandRow) -> bool:
-    plain = [[getattr(row, name) for name in CommandRow.__slots__[:-1]] for row in (one, other)]
-    return plain[0] == plain[1] and bool((one.command == other.command).all())
+    facts = [
+        [getattr(part, name) for part in (row, row.moved) for name in part.__slots__ if name != "moved"]
+        for row in (one, other)
+    ]
+    return all(np.array_equal(a, b, equal_nan=isinstance(a, np.ndarray)) for a, b in zip(*facts, strict=True))
 
 
 def test_header_and_rows_are_read_back(tmp_path: Path) -> None:
-    """What is written is read back, infinite limits and rows without a step included."""
-    header, rows = read_commands(_written(tmp_path / "log.csv", ROW, BARE))
+    """What is written is read back, infinite limits and rows without a step or a driver's word included."""
+    header, rows = read_commands(_written(tmp_path / "log.csv", ROW, BARE, LATE))
     assert header == HEADER
     assert math.isinf(header.dimensions[1].max_speed)
-    assert len(rows) == 2
+    assert len(rows) == 3
     assert _same(rows[0], ROW)
     assert _same(rows[1], BARE)
+    assert _same(rows[2], LATE)
 
 
 def test_the_text_is_a_table_with_names(tmp_path: Path) -> None:
     """The second line names the columns, and each row is one line of as many cells."""
-    lines = _written(tmp_path / "log.csv", ROW).read_text().splitlines()
+    lines = _written(tmp_path / "log.csv", ROW, LATE).read_text().splitlines()
     assert lines[0].startswith("# {")
-    assert lines[1] == "tick,t_ns,level,epoch,step,captured_ns,age_limit_ns,left,shoulder_pan,wheel"
-    assert lines[2] == "3,20,RUN,1,4,10,1000,7,0.1,-2.5e-300"
+    assert lines[1] == (
+        "tick,t_ns,level,epoch,step,captured_ns,age_limit_ns,left,state_age_ns,shoulder_pan,wheel,"
+        "applied.shoulder_pan,applied.wheel,measured.shoulder_pan,measured.wheel"
+    )
+    assert lines[2] == "3,20,RUN,1,4,10,1000,7,,0.1,-2.5e-300,,,,"
+    assert lines[3] == "3,20,RUN,1,4,10,1000,7,12,0.1,-2.5e-300,0.3333333333333333,0.0,1.25,"
 
 
-@given(st.lists(st.floats(allow_nan=False), min_size=2, max_size=2))
-def test_numbers_come_back_exactly(values: list[float]) -> None:
-    """Every number is read back as the same double."""
-    row = CommandRow(0, 1, SafetyLevel.RUN, 1, None, None, 1, 0, np.array(values))
-    cells = row_line(row).decode().rstrip("\n").split(",")[8:]
-    assert [float(cell) for cell in cells] == values
+def test_a_log_of_format_2_is_read(tmp_path: Path) -> None:
+    """A log of an older version of Segue, which ends with the command, is read as it was written."""
+    header = {**json.loads(header_line(HEADER).splitlines()[0][2:]), "format": 2}
+    path = tmp_path / "log.csv"
+    path.write_text(f"# {json.dumps(header)}\nx\n3,20,RUN,1,4,10,1000,7,0.1,-2.5e-300\n")
+    found, (row,) = read_commands(path)
+    assert found.format == 2
+    assert _same(row, ROW)
+    path.write_text(path.read_text() + "4,30,RUN,1,,,1000,7,,0.1,0.2,,,,\n")
+    with pytest.raises(ConfigError, match="line 4: expected 8 facts"):
+        read_commands(path)
+
+
+@given(
+    st.lists(st.floats(allow_nan=False), min_size=2, max_size=2),
+    st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=2, max_size=2),
+)
+def test_numbers_come_back_exactly(values: list[float], told: list[float]) -> None:
+    """Every number that is judged, commanded or applied, is read back as the same double."""
+    moved = Moved(np.array(told))
+    row = CommandRow(0, 1, SafetyLevel.RUN, 1, None, None, 1, 0, np.array(values), moved)
+    cells = row_line(row).decode().rstrip("\n").split(",")[9:13]
+    assert [float(cell) for cell in cells] == values + told
 
 
 def test_a_cut_last_line_is_left_out(tmp_path: Path) -> None:
@@ -100,7 +128,7 @@ def test_a_log_of_another_version_is_refused(tmp_path: Path) -> None:
     for header in ({**json.loads(header_line(HEADER).splitlines()[0][2:]), "format": 1}, {"format": 1}):
         path.write_text(f"# {json.dumps(header)}\n")
         with pytest.raises(
-            ConfigError, match=rf"log\.csv: .*format 1, this version of Segue reads {FORMAT}$"
+            ConfigError, match=rf"log\.csv: .*format 1, this version of Segue reads 2 and {FORMAT}$"
         ):
             read_commands(path)
 
@@ -171,12 +199,21 @@ def test_a_header_that_no_run_wrote_is_refused(tmp_path: Path, header: str, says
 def test_a_command_that_no_run_sent_is_refused(tmp_path: Path, command: str) -> None:
     """A row whose command is not finite, absurd, or of another width is named by its line."""
     path = _written(tmp_path / "log.csv", ROW)
-    path.write_bytes(path.read_bytes() + f"4,30,RUN,1,,,1000,7,{command}\n".encode() + row_line(BARE))
+    path.write_bytes(path.read_bytes() + f"4,30,RUN,1,,,1000,7,,{command},,,,\n".encode() + row_line(BARE))
     with pytest.raises(ConfigError, match=r"log\.csv: is no log of commands: line 4: .* 2 finite numbers$"):
         read_commands(path)
 
 
-@pytest.mark.parametrize("line", ["4,30,RUN,1", "4,30,RU", "4", "", "4,30,JUMP,1,,,1000,7,0.5,0.0"])
+@pytest.mark.parametrize("beside", ["1.0,,,", "nan,0.0,,", "1.0,0.0,inf,", "1.0,0.0,0.5", "1.0,0.0,0.5,,"])
+def test_words_and_places_that_are_none_are_refused(tmp_path: Path, beside: str) -> None:
+    """Half a driver's word, a place that is no number, or a cell too few or too many is named by its line."""
+    path = _written(tmp_path / "log.csv", LATE)
+    path.write_bytes(path.read_bytes() + f"4,30,RUN,1,,,1000,7,,0.5,0.0,{beside}\n".encode())
+    with pytest.raises(ConfigError, match=r"log\.csv: is no log of commands: line 4: expected 9 facts"):
+        read_commands(path)
+
+
+@pytest.mark.parametrize("line", ["4,30,RUN,1", "4,30,RU", "4", "", "4,30,JUMP,1,,,1000,7,,0.5,0.0,,,,"])
 def test_a_row_cut_within_the_log_is_refused(tmp_path: Path, line: str) -> None:
     """Only the last line may be half a one: what goes on after it was not left so by a killed process."""
     path = _written(tmp_path / "log.csv", ROW)
@@ -206,13 +243,40 @@ def test_a_row_says_what_the_tick_did() -> None:
     assert (row.step, row.captured_ns) == (None, None)
     assert row.age_limit_ns == executor.age_limit_ns
     assert row.command.tolist() == [5.0, 0.0]
+    assert row.moved == Moved()
+
+
+def test_a_row_says_what_came_of_the_command() -> None:
+    """What the driver applied and where the robot was are in the row; of an earlier tick with its age."""
+    executor = ChunkExecutor(ExecutorConfig(ActionSpec(DIMENSIONS), 10.0, 100.0, 50), np.array([5.0, 0.0]))
+    tick = executor.tick(60, Observation(0, 60, np.array([5.0, 0.0]), np.zeros(0)))
+    known = np.array([4.0, 0.0])
+    row = row_of(executor, tick, 60, applied=known, measured=known, captured_ns=45)
+    assert (row.applied is known, row.moved.measured is known, row.moved.state_age_ns) == (True, True, 15)
+    for fresh in (60, 75, None):
+        assert row_of(executor, tick, 60, measured=known, captured_ns=fresh).moved.state_age_ns is None
+    for none in (np.array([4.0]), None):
+        assert row_of(executor, tick, 60, applied=none).applied is None
+    none = row_of(executor, tick, 60, applied=np.array([4.0, np.nan]))
+    assert row_line(none).endswith(b",5.0,0.0,,,,\n")
+
+
+def test_a_state_is_seen_as_an_action_is_told() -> None:
+    """Of each dimension of an action stands what is observed under its name and unit, or nothing."""
+    pan, wheel = DIMENSIONS
+    lift = Dimension("lift", "deg")
+    spec = RobotSpec("odd", ObservationSpec((lift, pan)), ActionSpec((pan, wheel)))
+    assert ActionView(spec).of(np.array([1.0, 2.0])).tolist()[0] == 2.0
+    assert np.isnan(ActionView(spec).of(np.array([1.0, 2.0]))[1])
+    blind = RobotSpec("blind", ObservationSpec(()), ActionSpec((wheel,)))
+    assert np.isnan(ActionView(blind).of(np.zeros(0))).all()
 
 
 def test_a_row_costs_microseconds() -> None:
     """A row of six joints is made into text in some microseconds, next to nothing of a tick."""
-    row = CommandRow(
-        10**6, 2**60, SafetyLevel.RUN, 1, 4, 2**60, 10**9, 7, np.random.default_rng(0).normal(size=6)
-    )
+    command, applied, measured = np.random.default_rng(0).normal(size=(3, 6))
+    facts = (10**6, 2**60, SafetyLevel.RUN, 1, 4, 2**60, 10**9, 7)
+    row = CommandRow(*facts, command, Moved(applied, measured, 10**9))
     took = []
     for _ in range(20):
         began = time.perf_counter()

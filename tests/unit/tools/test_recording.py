@@ -150,7 +150,7 @@ def test_a_log_that_is_too_long_is_not_read(tmp_path: Path) -> None:
     path = Log().steps(1, 2).write(tmp_path) / "commands.csv"
     with path.open("r+b") as file:
         file.truncate(MAX_BYTES + 1)
-    with pytest.raises(ConfigError, match=r"commands\.csv: is too long to be replayed; .*128 MiB$"):
+    with pytest.raises(ConfigError, match=r"commands\.csv: is too long to be replayed; .*384 MiB$"):
         read_recording(tmp_path, 0.5)
 
 
