@@ -9,6 +9,8 @@
     run_seed, SeedResult            a minute with faults drawn from a seed, judged from all sides
     check_commands, assert_clean    did an arm ever move wrongly? judged from its log of commands,
                                     which read_commands reads
+    check_goals, check_applied      was its motor ever told wrongly? judged from the goals that it took
+    servo_speeds, GoalLog           what that takes of an arm
     FaultProxy, Schedule            a bad network between real processes
     FeetechBus                      an SO-101's servos behind a serial port, without the arm
 
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from segue.testing.clock import VirtualClock
     from segue.testing.conformance import check_camera, check_policy, check_robot
     from segue.testing.feetech_bus import FeetechBus
+    from segue.testing.goal_checker import check_applied, check_goals, servo_speeds
+    from segue.testing.goal_log import GoalLog
     from segue.testing.netfaults import Change, NetFault, Schedule
     from segue.testing.proxy import FaultProxy
     from segue.testing.robots import FakeRobot
@@ -42,6 +46,7 @@ __all__ = [
     "FakeRobot",
     "FaultProxy",
     "FeetechBus",
+    "GoalLog",
     "LinkModel",
     "NetFault",
     "Partition",
@@ -56,12 +61,15 @@ __all__ = [
     "Violation",
     "VirtualClock",
     "assert_clean",
+    "check_applied",
     "check_camera",
     "check_commands",
+    "check_goals",
     "check_policy",
     "check_robot",
     "read_commands",
     "run_seed",
+    "servo_speeds",
 ]
 
 _HOMES = {
@@ -70,6 +78,8 @@ _HOMES = {
     ".clock": ("VirtualClock",),
     ".conformance": ("check_camera", "check_policy", "check_robot"),
     ".feetech_bus": ("FeetechBus",),
+    ".goal_checker": ("check_applied", "check_goals", "servo_speeds"),
+    ".goal_log": ("GoalLog",),
     ".netfaults": ("Change", "NetFault", "Schedule"),
     ".proxy": ("FaultProxy",),
     ".robots": ("FakeRobot",),

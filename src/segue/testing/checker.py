@@ -1,6 +1,6 @@
 """Judges a log of commands: whether the arm ever moved wrongly.
 
-The judge sees only what was sent (`segue.client.commands`) and shares no code
+The judge sees only the log (`segue.client.commands`) and shares no code
 with what decided it: epochs, steps under way, ramps and limits are worked out
 again from the rows and the header, straight from the promises. So a mistake of
 the executor cannot hide behind itself. Every rule that is broken is named with
@@ -14,6 +14,9 @@ command may go on towards its target only where the speed limit held it back,
 and no longer than a hold's ramp. Rows may be missing, as where the recorder
 did not keep up. After a gap whatever may have happened in it is taken to have
 happened just then; all that is there is judged, and nothing else.
+
+Commands are what was meant. What the driver says that it made of them is judged
+too; whether it says the truth, `goal_checker` sees from what the motors took.
 """
 
 from __future__ import annotations
@@ -70,6 +73,12 @@ class Rule(StrEnum):
     BEGUN_AT_REST = "begun_at_rest"  # no step begins in HOLD, FAULT or PARK
     LEVELS = "levels"  # PARK only from HOLD, FAULT stays
     GRID = "grid"  # ticks count up and are later than those before, whole periods apart
+    LEAP = (
+        "leap"  # nothing that a driver applies, or a motor takes, is further than a tick's way from the last
+    )
+    ASTRAY = "astray"  # a driver goes where it was told to go, or to where the joint is
+    RUSH = "rush"  # goals that come all at once stay within what the speed limit allows for their time
+    REPORT = "report"  # what a driver says that it applied is what the motor has
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,11 +185,14 @@ def check_commands(rows: Sequence[CommandRow], header: CommandLogHeader) -> list
         rows: one per tick, in the order in which they were written.
         header: what the numbers are.
     """
+    from segue.testing.applied_rules import judge_applied  # which uses the words above
+
     if not rows:
         return []
     with np.errstate(invalid="ignore"):  # what is no number is reported by its own rule
         log = _Log.of(rows, header)
         found = [each for rule in _RULES for each in rule(log)]
+        found += judge_applied(rows, header)
     return sorted(found, key=lambda v: v.t_ns)
 
 
