@@ -11,6 +11,7 @@ import pytest
 
 from segue.robots import so101_follow, so101_pose, sts3215
 from segue.robots.calibration import save_calibration
+from segue.robots.goals import GoalLimit
 from segue.robots.so101 import SO101
 from segue.testing import FeetechBus
 from tests.lerobot.arms import (
@@ -40,6 +41,7 @@ def _without_guards(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lets poses and targets be as far apart as no motor could go: numbers are compared here, not motion."""
     monkeypatch.setattr(so101_follow, "REACH_COUNTS", 100_000)
     monkeypatch.setattr(so101_pose, "PLAY_COUNTS", 100_000)
+    monkeypatch.setattr(GoalLimit, "within", lambda self, wanted: wanted)
 
 
 @every_arm

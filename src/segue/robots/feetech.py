@@ -3,7 +3,8 @@
 One line is shared by all: whoever speaks out of turn garbles the others, so a
 question is asked only when the answers to the last one are in or overdue, and
 what lies about from before is thrown away first. How long an answer may take
-follows from its bytes (10 bits each at 1 Mbaud) and a margin for the adapter.
+follows from its bytes (10 bits each at 1 Mbaud) and a margin for the adapter,
+which in a tick is learnt from the answers (`answer_times`).
 Only those that stayed mute are asked again. Answers from a wrong servo, of a
 wrong length or with a wrong checksum are passed over, not believed.
 
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING
 from segue.clock import NS_PER_MS, NS_PER_S, Clock
 from segue.errors import RobotFault
 from segue.robots import packets
+from segue.robots.answer_times import ADAPTER_MARGIN_NS, AnswerTimes
 from segue.robots.bus_doubles import doubled
 from segue.robots.bus_scan import answering_servos
 from segue.robots.packets import STATUS_OVERHEAD, StatusPacket
@@ -30,14 +32,15 @@ if TYPE_CHECKING:
     from segue.robots.serialport import Port
 
 BYTE_NS = BITS_PER_BYTE * NS_PER_S // BAUD
-# What a USB adapter and its driver add to an answer: a frame each way, and a late wake-up.
-ADAPTER_MARGIN_NS = 2 * NS_PER_MS
 # Outside the ticks there is time; a servo that writes its EEPROM answers some milliseconds late.
 PATIENT_MARGIN_NS = 25 * NS_PER_MS
 ATTEMPTS = 3
 # An answer has at most 6 + 250 bytes; what is older than two of them belongs to none.
 _KEPT_BYTES = 512
 _PING_BYTES = 0
+# What came too late is looked through in so many pieces at most: a line may chatter for ever.
+_MOST_PIECES = 8
+_NEVER_NS = 1 << 62
 
 
 @dataclass(slots=True)
@@ -70,8 +73,11 @@ class ServoBus:
         """Takes the port; `clock` is the one that its deadlines are told in."""
         self.port = port
         self.counts = BusCounts()
+        self.times = AnswerTimes()
         self._clock = clock
         self._late_answers = False  # somebody was asked twice, so an answer too many may be on its way
+        # By the bytes of its answer: when a question was asked last, and its time on the wire.
+        self._asked: dict[int, tuple[int, int]] = {}
 
     def __repr__(self) -> str:
         return f"<ServoBus {self.port!r} {self.counts!r}>"
@@ -152,7 +158,7 @@ class ServoBus:
         address: int,
         size: int,
         deadline_ns: int,
-        margin_ns: int = ADAPTER_MARGIN_NS,
+        margin_ns: int | None = None,
     ) -> dict[int, StatusPacket]:
         """Asks several servos for one block of their memory.
 
@@ -161,7 +167,7 @@ class ServoBus:
             address: first byte of the block.
             size: bytes of the block.
             deadline_ns: when to give up, whatever is still missing.
-            margin_ns: how much longer than its bytes an answer may take.
+            margin_ns: how much longer than its bytes an answer may take; None as the last ones took.
 
         Returns:
             the answers by servo; a servo that answered none of at most three questions is missing.
@@ -175,15 +181,24 @@ class ServoBus:
         for attempt in range(ATTEMPTS):
             question = packets.sync_read(missing, address, size)
             shortest_ns = (len(question) + STATUS_OVERHEAD + size) * BYTE_NS
+            began_ns = self._clock.now_ns()
             # Whoever wakes late must not talk into its own next order.
-            if self._clock.now_ns() + shortest_ns >= deadline_ns:
+            if began_ns + shortest_ns >= deadline_ns:
                 break
+            wire_ns = (len(question) + len(missing) * (STATUS_OVERHEAD + size)) * BYTE_NS
+            self._asked[size] = (began_ns, wire_ns)
             self.counts.retries += attempt > 0
-            answers |= self._ask(question, missing, size, margin_ns, deadline_ns)
+            patience_ns = self.times.patience_ns if margin_ns is None else margin_ns
+            answers |= self._ask(question, missing, size, patience_ns, deadline_ns)
             missing = [servo for servo in missing if servo not in answers]
             if not missing:
+                self._asked.pop(size, None)
+                # Of a second answer nobody knows which of the questions it is for.
+                if not attempt:
+                    self.times.note(self._clock.now_ns() - began_ns - wire_ns)
                 return answers
         self.counts.unanswered += 1
+        self.times.note_answered(bool(answers))
         return answers
 
     def sync_write(self, register: Register, values: Mapping[int, int]) -> None:
@@ -221,30 +236,63 @@ class ServoBus:
         question: bytes,
         servos: Collection[int],
         size: int,
-        margin_ns: int,
-        deadline_ns: int | None = None,
+        margin_ns: int | None,
+        deadline_ns: int = _NEVER_NS,
     ) -> dict[int, StatusPacket]:
-        """Asks once; the time for the next answer begins anew with each that came."""
+        """Asks once; the time for the next answer begins anew with each that came.
+
+        Where the first came late the others are there, too; an adapter that brings them in two
+        parts brings the second while they are asked for again.
+        """
         answers: dict[int, StatusPacket] = {}
-        answer_ns = (STATUS_OVERHEAD + size) * BYTE_NS + margin_ns
-        self.port.discard()
+        bytes_ns = (STATUS_OVERHEAD + size) * BYTE_NS
+        answer_ns = bytes_ns + (deadline_ns if margin_ns is None else margin_ns)
+        next_ns = bytes_ns + (margin_ns if margin_ns == PATIENT_MARGIN_NS else ADAPTER_MARGIN_NS)
+        self._clear()
         self.port.write(question)
-        due_ns = self._clock.now_ns() + len(question) * BYTE_NS + answer_ns
+        due_ns = min(self._clock.now_ns() + len(question) * BYTE_NS + answer_ns, deadline_ns)
         pending, overtime = b"", False
         while len(answers) < len(servos):
-            data = self.port.read(due_ns if deadline_ns is None else min(due_ns, deadline_ns))
+            data = self.port.read(due_ns)
             now_ns = self._clock.now_ns()
-            pending = (pending + data)[-_KEPT_BYTES:]
-            packet, pending = packets.find_status(pending)
-            while packet is not None:
+            found, pending = _packets_in((pending + data)[-_KEPT_BYTES:])
+            for packet in found:
                 if packet.id in servos and len(packet.data) == size:
                     answers[packet.id] = packet
-                    due_ns = now_ns + answer_ns
-                packet, pending = packets.find_status(pending)
+                    due_ns = min(now_ns + next_ns, deadline_ns)
+                elif len(packet.data) != size:
+                    self._note_late(packet, now_ns)
             # Once more after the end of the time: it may be this process that woke late. But only
             # once, or a line that chatters for ever would be heard for ever.
             if not data or overtime:
                 self._late_answers = True
                 break
-            overtime = now_ns >= (due_ns if deadline_ns is None else min(due_ns, deadline_ns))
+            overtime = now_ns >= due_ns
         return answers
+
+    def _clear(self) -> None:
+        """Throws away what has come so far, once it was seen how late it came."""
+        for _ in range(_MOST_PIECES if self._late_answers else 0):
+            now_ns = self._clock.now_ns()
+            data = self.port.read(now_ns)
+            if not data:
+                return
+            for packet in _packets_in(data)[0]:
+                self._note_late(packet, now_ns)
+        self.port.discard()
+
+    def _note_late(self, packet: StatusPacket, now_ns: int) -> None:
+        """Notes how late an answer is that nobody waits for any more; the first of its question counts."""
+        asked = self._asked.pop(len(packet.data), None)
+        if asked is not None:
+            self.times.note_overdue(now_ns - asked[0] - asked[1])
+
+
+def _packets_in(data: bytes) -> tuple[list[StatusPacket], bytes]:
+    """Returns the whole packets in `data`, and what may become another."""
+    found = []
+    packet, data = packets.find_status(data)
+    while packet is not None:
+        found.append(packet)
+        packet, data = packets.find_status(data)
+    return found, data

@@ -96,6 +96,10 @@ class SerialPort:
         except OSError as error:
             self._serial.close()
             raise RobotFault(f"port {path}: {_refusal(error)}") from error
+        # An FTDI hands bytes on every 16 ms unless it is asked for 1. Most others cannot be asked, and
+        # not on every system.
+        with contextlib.suppress(OSError, ValueError, RuntimeError):
+            self._serial.set_low_latency_mode(True)
 
     def __repr__(self) -> str:
         return f"<SerialPort {self.path} {'open' if self._serial.is_open else 'closed'}>"

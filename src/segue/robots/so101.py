@@ -9,7 +9,10 @@ no goal is sent any more. Torque is switched on only when servos, calibration
 and pose agree, with goals where the arm is, and switched off only where the arm
 is known not to fall.
 
-Speed and plan are the control loop's business; counts and units `ArmUnits`'.
+A servo that was mute is told nothing before it was looked at, and whatever was
+lost, a goal is never further than one tick's way from the one that its servo
+has (`goals`). The plan is the control loop's business; counts and units are
+`ArmUnits`'.
 """
 
 from __future__ import annotations
@@ -20,15 +23,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from segue.clock import NS_PER_MS, Clock, SystemClock
+from segue.clock import NS_PER_MS, NS_PER_S, Clock, SystemClock
 from segue.core.specs import ActionSpec, CameraSpec, ObservationSpec, RobotSpec
 from segue.core.types import FloatArray
 from segue.errors import ConfigError, LocalProtocolError, RobotFault, SegueError
-from segue.robots import so101_setup, so101_torque, sts3215
+from segue.robots import so101_setup, so101_timing, so101_torque, sts3215
 from segue.robots.base import RobotState
 from segue.robots.calibration import GRIPPER
 from segue.robots.feetech import ServoBus
 from segue.robots.so101_follow import Follow
+from segue.robots.so101_goals import Goals
 from segue.robots.so101_health import Health
 from segue.robots.so101_lookback import LookBack
 from segue.robots.so101_pose import Pose
@@ -40,13 +44,12 @@ if TYPE_CHECKING:
     from segue.robots.serialport import Port
 
 SILENCE_LIMIT_NS = 200 * NS_PER_MS
-# Of a tick, for its questions; the rest is for deciding and writing. Three questions for a lost
-# answer fit into 6.5 ms.
-_QUESTION_SHARE = 0.65
 # Under gravity a servo stops some degrees short of its goal.
 _AT_REST_COUNTS = round(6 / DEG_PER_COUNT)
 # Fewer ticks without an answer are not worth a word.
 _FEW_TICKS = 3
+# So many answers that came too late are no accident any more.
+_MANY_LATE = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,10 +120,10 @@ class _Arm:
         pose: where they are.
         health: what they say of themselves.
         lookback: whether they do what they were told.
-        follow: whether the joints come along.
-        sent: the newest goals, counts by servo.
+        goals: what they were told, and what of it arrived.
         initial: counts by servo at `connect`.
         was_slack: all servos were without torque then, so the arm lay safely.
+        told_slow: a person knows that the adapter is too slow.
         fault: why no goal is sent any more; empty while all is well.
     """
 
@@ -128,10 +131,10 @@ class _Arm:
     pose: Pose
     health: Health
     lookback: LookBack
-    follow: Follow
-    sent: dict[int, int]
+    goals: Goals
     initial: dict[int, int]
     was_slack: bool
+    told_slow: bool = False
     fault: str = ""
 
 
@@ -214,10 +217,11 @@ class SO101:
             raise
 
     def write(self, action: FloatArray, now_ns: int) -> FloatArray:
-        """Sends a target, shape (6,), and returns it within the limits; what was sent is within a count.
+        """Sends a target, shape (6,), and returns the one that the servos were told last, to a count.
 
-        A joint that is far behind is sent no further than it can come along; a servo that was mute
-        for long is sent nothing before it was looked at.
+        It is within the limits, and no further than a tick's way from the one that the servos have.
+        A joint that is far behind is sent no further than it can come along; a servo that is mute
+        is sent nothing, nor afterwards before it was looked at.
 
         Raises:
             LocalProtocolError: `action` is not of shape (6,) or not finite.
@@ -231,10 +235,9 @@ class SO101:
         target: FloatArray = np.clip(action, self._low, self._high)
         if self.config.dry_run:
             return target
-        units, pose = self.config.units, arm.pose
-        goals = units.to_counts(target)
-        near = arm.follow.bound(goals, pose.counts, self._clock.now_ns() - pose.seen_ns)
-        sent = arm.lookback.trusted(near)
+        pose = arm.pose
+        goals = arm.goals.bound(target, pose.counts, self._clock.now_ns() - pose.seen_ns)
+        sent = arm.lookback.trusted(goals)
         try:
             if sent:
                 arm.bus.sync_write(sts3215.GOAL_POSITION, sent)
@@ -242,10 +245,7 @@ class SO101:
             arm.fault = str(error)
             raise
         arm.lookback.note_sent(sent)
-        arm.sent |= sent
-        as_wanted = np.array([near[servo] == goals[servo] for servo in units.ids.values()])
-        applied: FloatArray = np.where(as_wanted, target, units.to_units(near))
-        return applied
+        return arm.goals.tell(sent)
 
     def disconnect(self) -> None:
         """Lets the arm go where it cannot fall, else leaves it holding and says so; never raises."""
@@ -258,13 +258,19 @@ class SO101:
             note = f"the arm could not be let go, so its torque state is unknown: {error}; {self._release}"
         arm.bus.close()
         self._counted = _counted(arm)
-        said = [*arm.health.take_notes(), _line_words(arm), note]
+        said = [*arm.health.take_notes(), _line_words(arm, self.config.port), note]
         self._last_notes += [each for each in said if each]
 
     def notes(self) -> list[str]:
         """Returns what there is to tell a person since the last call, a sentence each."""
-        told, self._last_notes = self._last_notes, []
-        return told + (self._arm.health.take_notes() if self._arm is not None else [])
+        (told, self._last_notes), arm = (self._last_notes, []), self._arm
+        if arm is None:
+            return told
+        if not arm.told_slow and arm.bus.times.overdue_questions >= _MANY_LATE:
+            arm.told_slow = True
+            late_ns = arm.bus.times.longest_overdue_ns
+            told.append(f"ticks are missed: {so101_timing.too_slow(late_ns, self.config.port)}")
+        return told + arm.health.take_notes()
 
     def slept(self) -> None:
         """Forgets for how long servos had been mute or behind when the computer went to sleep."""
@@ -282,41 +288,54 @@ class SO101:
         limits = check_ready(bus, ids)
         writes = config.write_calibration and not config.dry_run
         so101_setup.check_calibration(bus, calibration, config.calibration_file, writes)
+        hz = round(NS_PER_S / config.tick_ns, 3)
+        so101_timing.check_rate(bus, self._clock, servos, hz, config.port)
         initial = so101_setup.check_pose(bus, calibration, config.calibration_file)
         torque = bus.read_all(servos, sts3215.TORQUE_ENABLE)
+        slack = not any(torque.values())
         goals: dict[int, int] = {}
         if not config.dry_run:
-            so101_setup.configure(bus, ids, holds=any(torque.values()))
+            so101_setup.configure(bus, ids, holds=not slack)
             ranges = {joint.id: (joint.range_min, joint.range_max) for joint in calibration.values()}
             goals = so101_torque.hold_here(bus, self._clock, ranges, initial)
         health = Health(ids, limits)
         follow = Follow(health, [servo for name, servo in ids.items() if name != GRIPPER])
         pose = Pose(goals or initial, self._clock.now_ns())
-        lookback, slack = LookBack(health, servos, goals), not any(torque.values())
-        return _Arm(bus, pose, health, lookback, follow, dict(goals), initial, slack)
+        kept = Goals(units, follow, config.tick_ns, goals or initial)
+        return _Arm(bus, pose, health, LookBack(health, servos, goals), kept, initial, slack)
 
     def _read(self, arm: _Arm) -> RobotState:
         asked_ns = self._clock.now_ns()
-        deadline_ns = asked_ns + round(_QUESTION_SHARE * self.config.tick_ns)
-        pose = arm.pose
-        answers = pose.ask(arm.bus, asked_ns, deadline_ns)
+        deadline_ns = asked_ns + so101_timing.budget_ns(self.config.tick_ns)
+        pose, lookback = arm.pose, arm.lookback
+        whole = lookback.told and (arm.bus.times.slow or lookback.starved)
+        answers = pose.ask(arm.bus, asked_ns, deadline_ns, whole)
         arm.health.heed(answers)
+        lookback.suspect(pose.mute)
+        if whole:
+            arm.goals.looked(lookback.heed(pose.orders), whole=True)
+        elif not pose.mute:
+            arm.goals.looked(lookback.look(arm.bus, deadline_ns, arm.goals.witness))
         if pose.mute:
-            arm.lookback.suspect(pose.long_mute())
             self._miss(arm, asked_ns)
         else:
-            arm.follow.heed(arm.sent, pose.counts, asked_ns)
-            arm.lookback.look(arm.bus, deadline_ns)
+            arm.goals.heed(pose.counts, asked_ns)
         return RobotState(self.config.units.to_units(pose.counts), captured_ns=pose.seen_ns)
 
     def _miss(self, arm: _Arm, asked_ns: int) -> None:
-        silent_ns = arm.pose.silent_ns(asked_ns)
-        if silent_ns >= SILENCE_LIMIT_NS:
-            listed = ", ".join(arm.health.name(servo) for servo in arm.pose.mute)
+        silent_ns, port = arm.pose.silent_ns(asked_ns), self.config.port
+        if silent_ns < SILENCE_LIMIT_NS:
+            return
+        late_ns = arm.bus.times.overdue_ns
+        if late_ns is not None:
             raise RobotFault(
-                f"port {self.config.port}: no answer from {listed} for {silent_ns // NS_PER_MS} ms; "
-                "the arm holds what it was told last, if it has power"
+                f"port {port}: {so101_timing.too_slow(late_ns, port)}; the arm holds what it was told last"
             )
+        listed = ", ".join(arm.health.name(servo) for servo in arm.pose.mute)
+        raise RobotFault(
+            f"port {port}: no answer from {listed} for {silent_ns // NS_PER_MS} ms; "
+            "the arm holds what it was told last, if it has power"
+        )
 
     def _let_go(self, arm: _Arm) -> str:
         """Switches torque off if the arm cannot fall, and returns what a person has to know."""
@@ -359,12 +378,15 @@ class SO101:
         return self._arm
 
 
-def _line_words(arm: _Arm) -> str:
+def _line_words(arm: _Arm, port: str) -> str:
     """Returns what a person should know of the line; a retry now and then is not worth a word."""
     missed, retries = arm.pose.missed_ticks, arm.bus.counts.retries
     # Each tick asks up to twice; a busy machine misses a tick now and then, and no cable is to blame.
     if missed < _FEW_TICKS or missed * 100 < arm.bus.counts.questions:
         return ""
+    times = arm.bus.times
+    if times.overdue_questions * 2 > missed:
+        return f"in {missed} ticks {so101_timing.too_slow(times.longest_overdue_ns, port)}"
     return f"servos were mute in {missed} ticks ({retries} questions repeated); look at the cables"
 
 

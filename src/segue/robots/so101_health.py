@@ -17,11 +17,13 @@ from types import MappingProxyType
 from segue.errors import SafetyLatch
 from segue.robots.packets import StatusPacket
 from segue.robots.sts3215 import (
+    GOAL_POSITION,
     MAX_VOLTAGE,
     PRESENT_POSITION,
     PRESENT_TEMPERATURE,
     PRESENT_VOLTAGE,
     STATUS,
+    TORQUE_ENABLE,
     Register,
     Status,
 )
@@ -39,6 +41,10 @@ _WELL_TICKS = 500
 # One question brings position, speed, load, voltage, temperature and status.
 BLOCK = PRESENT_POSITION.address
 BLOCK_BYTES = STATUS.address + STATUS.size - BLOCK
+# Another what it was told: torque, acceleration and goal. One for both goes from there to the status.
+ORDERS = TORQUE_ENABLE.address
+ORDERS_BYTES = GOAL_POSITION.address + GOAL_POSITION.size - ORDERS
+WHOLE_BYTES = BLOCK + BLOCK_BYTES - ORDERS
 
 
 def in_block(answer: StatusPacket, register: Register) -> int:

@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from segue.clock import NS_PER_S
 from segue.robots.feetech import ServoBus
 from segue.robots.packets import StatusPacket
-from segue.robots.so101_health import BLOCK, BLOCK_BYTES, in_block
+from segue.robots.so101_health import BLOCK, BLOCK_BYTES, ORDERS, ORDERS_BYTES, WHOLE_BYTES, in_block
 from segue.robots.sts3215 import COUNTS_PER_TURN, PRESENT_POSITION
 
 # Bytes beyond the block: so many kinds of question while all is well, and so many in all. The last
@@ -38,7 +38,7 @@ class Pose:
         self.counts = dict(counts)
         self.seen_ns = now_ns
         self.mute: list[int] = []
-        self._mute_ticks = dict.fromkeys(counts, 0)
+        self.orders: dict[int, bytes] = {}
         self.mute_since_ns: int | None = None
         self.missed_ticks = 0
         self._surplus = 0
@@ -51,8 +51,14 @@ class Pose:
         """All servos, in order."""
         return list(self.counts)
 
-    def ask(self, bus: ServoBus, now_ns: int, deadline_ns: int) -> dict[int, StatusPacket]:
+    def ask(self, bus: ServoBus, now_ns: int, deadline_ns: int, whole: bool) -> dict[int, StatusPacket]:
         """Asks all servos, and takes their pose if all of them tell one that can be.
+
+        Args:
+            bus: of the arm.
+            now_ns: the present time, which becomes that of the pose.
+            deadline_ns: when to give up.
+            whole: asks for what they were told, too, which is in `orders` then.
 
         Returns:
             every answer; who is in `mute` afterwards told no pose that is believed.
@@ -60,16 +66,18 @@ class Pose:
         Raises:
             RobotFault: the port is gone.
         """
-        surplus = self._next_surplus()
+        surplus, self.orders = self._next_surplus(), {}
         if surplus >= _MOST:
             self.missed_ticks += 1
             return {}
-        answers = bus.sync_read(self.servos, BLOCK, BLOCK_BYTES + surplus, deadline_ns)
+        if whole:
+            answers = self._cut(bus.sync_read(self.servos, ORDERS, WHOLE_BYTES + surplus, deadline_ns))
+        else:
+            answers = bus.sync_read(self.servos, BLOCK, BLOCK_BYTES + surplus, deadline_ns)
         told = {servo: in_block(answer, PRESENT_POSITION) for servo, answer in answers.items()}
         reach = PLAY_COUNTS + _FASTEST_COUNTS_S * (now_ns - self.seen_ns) / NS_PER_S
         believed = {s: at for s, at in told.items() if abs(at - self.counts[s]) <= reach}
         self.mute = [servo for servo in self.counts if servo not in believed]
-        self._mute_ticks = {s: self._mute_ticks[s] + 1 if s in self.mute else 0 for s in self.counts}
         if self.mute:
             self.missed_ticks += 1
             # From the first question without an answer: a pause of ours is no silence of theirs.
@@ -79,13 +87,14 @@ class Pose:
             self.seen_ns, self.mute_since_ns = now_ns, None
         return answers
 
-    def long_mute(self) -> list[int]:
-        """Returns who has been mute for long enough to have been without power: more than one tick."""
-        return [servo for servo, ticks in self._mute_ticks.items() if ticks > 1]
-
     def silent_ns(self, now_ns: int) -> int:
         """Returns for how long there has been no pose."""
         return 0 if self.mute_since_ns is None else now_ns - self.mute_since_ns
+
+    def _cut(self, answers: Mapping[int, StatusPacket]) -> dict[int, StatusPacket]:
+        """Returns the part of answers for everything that those for the block have."""
+        self.orders = {servo: answer.data[:ORDERS_BYTES] for servo, answer in answers.items()}
+        return {s: StatusPacket(s, each.error, each.data[BLOCK - ORDERS :]) for s, each in answers.items()}
 
     def _next_surplus(self) -> int:
         well = self.mute_since_ns is None

@@ -8,7 +8,7 @@ kept within the calibrated range, whatever the conversion's last digit says.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -35,6 +35,11 @@ class ArmUnits:
     use_degrees: bool = True
     max_speed: float = BODY_SPEED_DEG_S
     gripper_speed: float = GRIPPER_SPEED_PERCENT_S
+    _scales: tuple[Scale, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # Twice a tick they are needed.
+        object.__setattr__(self, "_scales", tuple(self._scale(name) for name in JOINT_IDS))
 
     @property
     def ids(self) -> Mapping[str, int]:
@@ -47,15 +52,13 @@ class ArmUnits:
 
     def to_units(self, counts: Mapping[int, int]) -> FloatArray:
         """Returns positions by servo as units, shape (6,)."""
-        scales = ((self.calibration[name].id, self._scale(name)) for name in JOINT_IDS)
-        return np.array([scale.to_units(counts[servo]) for servo, scale in scales])
+        return np.array([scale.to_units(counts[scale.calibration.id]) for scale in self._scales])
 
     def to_counts(self, units: FloatArray | Sequence[float]) -> dict[int, int]:
         """Returns units, shape (6,), as counts by servo, within the calibrated range."""
         found = {}
-        for name, value in zip(JOINT_IDS, units, strict=True):
-            joint = self.calibration[name]
-            counts = self._scale(name).to_counts(float(value))
+        for scale, value in zip(self._scales, units, strict=True):
+            joint, counts = scale.calibration, scale.to_counts(float(value))
             found[joint.id] = min(joint.range_max, max(joint.range_min, counts))
         return found
 

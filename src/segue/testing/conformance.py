@@ -7,6 +7,7 @@ a plug-in's own test should call, and what Segue calls for its own devices.
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from itertools import pairwise
 
@@ -15,6 +16,7 @@ import numpy as np
 from segue.cameras.base import Camera
 from segue.clock import NS_PER_S, awake_ns, now_ns
 from segue.core.jpeg import whole_jpeg
+from segue.core.limits import Limits
 from segue.core.specs import ActionSpec, CameraSpec, Kind, PolicySpec
 from segue.core.types import FloatArray, Frame, Guidance, Leftover, Observation
 from segue.errors import RemoteProtocolError
@@ -66,6 +68,9 @@ class _Drive:
         self._settle_ticks = settle_ticks
         self._now_ns = 0
         self._names = robot.spec.action.names
+        # A driver may refuse to be faster than its own spec says.
+        self._reach = Limits(robot.spec.action).max_speed / control_hz
+        self._told: FloatArray | None = None
         observed = [d.name for d in robot.spec.observation.state]
         self._column = {name: observed.index(name) for name in self._names if name in observed}
 
@@ -102,9 +107,12 @@ class _Drive:
         self._hold(pose)
 
     def _hold(self, target: FloatArray) -> None:
-        """Writes one target until there was time to reach it."""
-        for _ in range(self._settle_ticks):
+        """Goes to a target within the speed limit, until there was time to reach it."""
+        end, before = target, target if self._told is None else self._told
+        on_the_way = math.ceil(np.max(np.abs(end - before) / self._reach, initial=0.0))
+        for tick in range(1, on_the_way + self._settle_ticks + 1):
             self._now_ns += self._period_ns
+            self._told = target = np.clip(end, before - tick * self._reach, before + tick * self._reach)
             applied = self._robot.write(target, self._now_ns)
             assert isinstance(applied, np.ndarray), f"write returned {type(applied).__name__}, not an array"
             assert applied.shape == target.shape, f"write returned shape {applied.shape}, not {target.shape}"

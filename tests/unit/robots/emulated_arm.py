@@ -6,6 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
+from segue.core.types import FloatArray
 from segue.robots.so101 import SO101, RestConfig, SO101Config
 from segue.robots.so101_units import ArmUnits
 from segue.robots.sts3215 import GOAL_POSITION, PRESENT_POSITION, TORQUE_ENABLE, Register
@@ -47,6 +50,24 @@ class Bench:
             self.arm.read(began_ns)
             act()
             self.clock.sleep_until(began_ns + TICK_NS)
+
+    def go(self, target: FloatArray) -> FloatArray:
+        """Tells the arm to go there, tick by tick, until it is told so or has had two seconds, then waits."""
+        applied = np.full(len(target), np.nan)
+        for _ in range(200):
+            if np.allclose(applied, np.clip(target, *self.limits)):
+                break
+            self.arm.read(self.clock.now_ns())
+            applied = self.arm.write(target, 0)
+            self.wait(0.01)
+        self.wait(1)
+        return applied
+
+    @property
+    def limits(self) -> tuple[FloatArray, FloatArray]:
+        """The lowest and the highest target."""
+        action = self.arm.spec.action
+        return action.array("low"), action.array("high")
 
     def wait(self, seconds: float) -> None:
         """Lets time pass without a word."""

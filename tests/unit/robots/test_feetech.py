@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from segue.errors import RobotFault
 from segue.robots import packets, sts3215
-from segue.robots.feetech import ADAPTER_MARGIN_NS, ServoBus
+from segue.robots.answer_times import ADAPTER_MARGIN_NS
+from segue.robots.feetech import ServoBus
 from segue.robots.sts3215 import GOAL_POSITION, MODEL, PRESENT_POSITION, Status
 from segue.testing.clock import VirtualClock
 from segue.testing.direct_port import DirectPort

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import serial
 
 from segue.clock import now_ns
 from segue.errors import RobotFault
@@ -32,8 +33,8 @@ class Line:
 
     def pull(self) -> None:
         """Closes the far end, as a pulled plug does."""
-        os.close(self.far)
-        self.far = -1
+        far, self.far = self.far, -1  # first, for a timer may do it while the test ends
+        os.close(far)
 
 
 @pytest.fixture
@@ -64,6 +65,16 @@ def test_bytes_go_out_and_come_in(line: Line) -> None:
     assert port.read(soon(5_000)) == b"\xff\x00\r\n\x03"
     assert time.monotonic() - began < 2
     port.close()
+
+
+def test_an_adapter_that_can_hurry_is_asked_to(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An FTDI is set to hand bytes on at once; a port that knows no such thing is opened all the same."""
+    asked: list[bool] = []
+    monkeypatch.setattr(serial.Serial, "set_low_latency_mode", lambda self, wish: asked.append(wish))
+    SerialPort(line.path).close()
+    assert asked == [True]
+    monkeypatch.undo()
+    SerialPort(line.path).close()
 
 
 def test_a_silent_line_costs_no_more_than_the_deadline(line: Line) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import pytest
@@ -112,12 +111,11 @@ def test_a_target_reaches_the_servos_within_its_limits() -> None:
     """The arm goes where it is told, and what lies beyond a limit is cut to it and said so."""
     made = connected()
     target = so101_model.REST_POSE + np.array([10, 5, -5, 5, 20, 30])
-    assert made.arm.write(target, 0) == pytest.approx(target)
-    made.wait(2)
+    assert made.go(target) == pytest.approx(target)
+    made.wait(1)
     assert made.arm.read(0).state == pytest.approx(target, abs=0.2)
     for far, end in ((np.full(6, 1e6), "high"), (np.full(6, -1e6), "low")):
-        made.tick(200, partial(made.arm.write, far, 0))
-        assert made.arm.write(far, 0) == pytest.approx(made.arm.spec.action.array(end))
+        assert made.go(far) == pytest.approx(made.arm.spec.action.array(end))
         limit = "range_max" if end == "high" else "range_min"
         assert made.goals() == [getattr(joint, limit) for joint in default_calibration().values()]
 
@@ -335,12 +333,10 @@ def test_a_pulled_plug_is_a_fault_at_once_and_never_raises_in_the_end() -> None:
 def test_an_arm_at_rest_is_let_go_gently() -> None:
     """Back where it lay, the arm loses its torque over half a second, and has all of it for the next run."""
     made = connected()
-    made.arm.write(so101_model.REST_POSE + 5.0, 0)
-    made.wait(1)
+    made.go(so101_model.REST_POSE + 5.0)
     rest = made.arm.rest_pose
     assert rest is not None
-    made.arm.write(rest, 0)
-    made.wait(1)
+    made.go(rest)
     began_ns = made.clock.now_ns()
     made.arm.disconnect()
     assert 0.4e9 < made.clock.now_ns() - began_ns < 1e9
@@ -354,8 +350,7 @@ def test_an_arm_at_rest_is_let_go_gently() -> None:
 def test_an_arm_that_is_not_at_rest_is_left_holding() -> None:
     """Cut off in mid-air the arm keeps its torque, and the words say how to free it."""
     made = connected()
-    made.arm.write(so101_model.REST_POSE + np.array([0, 20, 0, 0, 0, 0]), 0)
-    made.wait(1)
+    made.go(so101_model.REST_POSE + np.array([0, 20, 0, 0, 0, 0]))
     made.arm.disconnect()
     assert made.torque == [1] * 6
     (note,) = made.arm.notes()
@@ -366,8 +361,7 @@ def test_an_arm_that_is_not_at_rest_is_left_holding() -> None:
 def test_an_open_gripper_keeps_nobody_from_letting_go() -> None:
     """The gripper cannot fall, so the arm is let go whatever it holds."""
     made = connected()
-    made.arm.write(so101_model.REST_POSE + np.array([0, 0, 0, 0, 0, 60]), 0)
-    made.wait(1)
+    made.go(so101_model.REST_POSE + np.array([0, 0, 0, 0, 0, 60]))
     made.arm.disconnect()
     assert made.torque == [0] * 6
 
@@ -394,8 +388,7 @@ def test_the_rest_pose_is_the_one_configured_else_where_the_arm_was() -> None:
     assert connected(bench(resting(park_pose=pose))).arm.rest_pose == pytest.approx(list(pose.values()))
     made = connected()
     began = made.arm.read(0).state
-    made.arm.write(began + 3, 0)
-    made.wait(1)
+    made.go(began + 3)
     assert made.arm.rest_pose == pytest.approx(began)
     assert connected(bench(resting(return_to_initial_position=False))).arm.rest_pose is None
 
@@ -403,8 +396,7 @@ def test_the_rest_pose_is_the_one_configured_else_where_the_arm_was() -> None:
 def test_an_arm_that_was_left_holding_is_taken_over_without_dropping() -> None:
     """Torque is never off in between, the arm does not move, and in the end it is left holding again."""
     made = connected()
-    made.arm.write(so101_model.REST_POSE + 10.0, 0)
-    made.wait(1)
+    made.go(so101_model.REST_POSE + 10.0)
     made.line.writes.clear()
     before = made.positions()
     again = connected(bench(of=made))

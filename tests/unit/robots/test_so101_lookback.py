@@ -8,7 +8,7 @@ from segue.errors import RobotFault
 from segue.robots.calibration import JOINT_IDS
 from segue.robots.feetech import ServoBus
 from segue.robots.so101_health import Health
-from segue.robots.so101_lookback import LookBack
+from segue.robots.so101_lookback import LookBack, Witness
 from segue.robots.sts3215 import ACCELERATION, GOAL_POSITION, TORQUE_ENABLE
 from segue.testing.clock import VirtualClock
 from segue.testing.direct_port import DirectPort
@@ -33,7 +33,11 @@ class Turn:
     def look(self, count: int = 1) -> None:
         """Looks at the next `count` servos."""
         for _ in range(count):
-            self.lookback.look(self.bus, self.clock.now_ns() + 5_000_000)
+            self.look_once()
+
+    def look_once(self, witness: Witness = lambda asked: []) -> dict[int, int]:
+        """Looks at the next servo, and returns what it was found to have."""
+        return self.lookback.look(self.bus, self.clock.now_ns() + 5_000_000, witness)
 
 
 @pytest.fixture
@@ -97,3 +101,38 @@ def test_a_mute_servo_is_passed_over(turn: Turn) -> None:
     turn.line.servo(1).set(TORQUE_ENABLE, 0)
     with pytest.raises(RobotFault, match=r"\(servo 1\)"):
         turn.look()
+
+
+def test_what_is_found_is_told(turn: Turn) -> None:
+    """The goals of those who were looked at are returned, an older one as it is, a stranger's not."""
+    assert turn.look_once() == {1: 2000}
+    turn.lookback.note_sent(dict.fromkeys(SERVOS, 2010))
+    assert turn.look_once() == {2: 2000}
+    turn.line.servo(3).set(GOAL_POSITION, 77)
+    assert turn.look_once() == {}
+
+
+def test_a_witness_is_asked_besides(turn: Turn) -> None:
+    """Whom the caller wants to hear answers the same question."""
+    assert turn.look_once(lambda asked: [5] if asked == [1] else []) == {1: 2000, 5: 2000}
+    assert turn.bus.counts.questions == 1
+
+
+def test_a_suspect_with_a_strangers_goal_stays_one(turn: Turn) -> None:
+    """Who was mute and has a goal that nobody sent is told nothing before that is clear."""
+    turn.lookback.suspect([4])
+    turn.line.servo(4).set(GOAL_POSITION, 77)
+    assert turn.look_once() == {}
+    assert 4 not in turn.lookback.trusted(dict.fromkeys(SERVOS, 2000))
+    with pytest.raises(RobotFault, match=r"wrist_flex \(servo 4\) does not take its goals"):
+        turn.look_once()
+
+
+def test_ten_looks_without_time_are_enough(turn: Turn) -> None:
+    """Where no time is left to look, the caller learns that another way has to be found."""
+    for _ in range(10):
+        assert not turn.lookback.starved
+        turn.lookback.look(turn.bus, turn.clock.now_ns())
+    assert turn.lookback.starved
+    turn.look()
+    assert not turn.lookback.starved

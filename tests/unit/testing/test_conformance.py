@@ -12,6 +12,7 @@ from segue.core.types import FloatArray, Frame
 from segue.policies.base import Policy, PolicyInput, PolicyOutput
 from segue.policies.registry import load_policy
 from segue.robots.base import RobotState
+from segue.robots.goals import GoalLimit
 from segue.testing.cameras import FakeCamera
 from segue.testing.conformance import check_camera, check_policy, check_robot
 from segue.testing.robots import FakeRobot
@@ -86,6 +87,19 @@ def test_our_own_fake_robot_conforms() -> None:
     robot = FakeRobot()
     check_robot(robot)
     assert robot.spec.action.names
+
+
+class _Careful(FakeRobot):
+    """No faster than its own spec says, whatever it is told."""
+
+    def write(self, action: FloatArray, now_ns: int) -> FloatArray:
+        limit = GoalLimit(self.spec.action.array("max_speed") / 100, self._position)
+        return super().write(limit.within(action), now_ns)
+
+
+def test_a_driver_that_keeps_to_its_speed_limit_conforms() -> None:
+    """Nobody is told to be faster than its spec, so who is not does what it is told."""
+    check_robot(_Careful())
 
 
 class _Forgetful(FakeRobot):
