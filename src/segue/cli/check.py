@@ -89,7 +89,14 @@ def arm_place(config: RunConfig) -> ArmPlace | None:
     robot = config.robot
     if not isinstance(robot, So101FollowerConfig):
         return None
-    return ArmPlace(robot.type, robot.id, robot.port, robot.calibration_dir, robot.write_calibration)
+    return ArmPlace(
+        robot_type=robot.type,
+        robot_id=robot.id,
+        port=robot.port,
+        calibration_dir=robot.calibration_dir,
+        writes_calibration=robot.write_calibration,
+        control_hz=config.execution.control_hz,
+    )
 
 
 def report(checks: Iterable[Check]) -> int:

@@ -34,6 +34,7 @@ from segue.robots.so101 import open_port
 from segue.robots.so101_ranges import wide_ranges
 from segue.robots.so101_ready import check_counting, check_servos, check_supply
 from segue.robots.so101_setup import check_pose
+from segue.robots.so101_timing import check_rate, highest_hz, milliseconds
 from segue.robots.sts3215 import Register
 from segue.tools.checks import Check, Verdict, doubt, tried
 
@@ -47,6 +48,7 @@ class ArmPlace:
 
     Attributes:
         writes_calibration: a run would bring the file's numbers to the servos.
+        control_hz: how often a run would ask the servos.
     """
 
     robot_type: str
@@ -54,6 +56,7 @@ class ArmPlace:
     port: str
     calibration_dir: Path | None = None
     writes_calibration: bool = False
+    control_hz: float = 100.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +78,7 @@ def check_arm(arm: ArmPlace, environ: Mapping[str, str]) -> Iterator[Check]:
     with closing(bus) if bus else nullcontext():
         file = yield from _read_file(arm, environ)
         if bus is not None:
-            yield from _check_bus(bus, file, arm.writes_calibration)
+            yield from _check_bus(bus, file, arm)
 
 
 def _open(port: str) -> Generator[Check, None, ServoBus | None]:
@@ -142,7 +145,7 @@ def _read_file(arm: ArmPlace, environ: Mapping[str, str]) -> Generator[Check, No
     return file
 
 
-def _check_bus(bus: ServoBus, file: CalibrationFile | None, writes: bool) -> Iterator[Check]:
+def _check_bus(bus: ServoBus, file: CalibrationFile | None, arm: ArmPlace) -> Iterator[Check]:
     """Yields what the servos say; the rest is left out when they are not all there."""
     ids = {name: joint.id for name, joint in file.joints.items()} if file else JOINT_IDS
     servos = tried("servos", partial(_servos, bus, ids))
@@ -150,6 +153,7 @@ def _check_bus(bus: ServoBus, file: CalibrationFile | None, writes: bool) -> Ite
     # A servo in danger answers all the same.
     if servos.exit_code == RobotFault.exit_code:
         return
+    yield tried("answers", partial(_answers, bus, ids, arm))
     for name, look in (
         ("firmware", _firmware),
         ("voltage", _voltage),
@@ -158,7 +162,7 @@ def _check_bus(bus: ServoBus, file: CalibrationFile | None, writes: bool) -> Ite
     ):
         yield tried(name, partial(look, bus, ids))
     if file is not None:
-        registers = tried("registers", partial(_registers, bus, file, writes))
+        registers = tried("registers", partial(_registers, bus, file, arm.writes_calibration))
         yield registers
         # By another arm's numbers the pose means nothing.
         if registers.verdict is Verdict.OK:
@@ -168,6 +172,11 @@ def _check_bus(bus: ServoBus, file: CalibrationFile | None, writes: bool) -> Ite
 def _servos(bus: ServoBus, ids: Mapping[str, int]) -> str:
     check_servos(bus, ids)
     return f"all {len(ids)} answer, STS3215, ids {', '.join(map(str, ids.values()))}"
+
+
+def _answers(bus: ServoBus, ids: Mapping[str, int], arm: ArmPlace) -> str:
+    late_ns = check_rate(bus, SystemClock(), list(ids.values()), arm.control_hz, arm.port)
+    return f"take {milliseconds(late_ns)}; a tick's questions fit up to {highest_hz(late_ns)} times a second"
 
 
 def _firmware(bus: ServoBus, ids: Mapping[str, int]) -> str | Check:

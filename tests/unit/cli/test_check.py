@@ -51,7 +51,7 @@ def test_a_file_of_a_run_is_a_file_of_its_check(
     assert main(["check", "robot", f"--config_path={tmp_path / 'run.yaml'}"]) == 78
     out = capsys.readouterr().out
     assert "\nFAIL  calibration: no calibration file for robot.id=blue;" in out
-    assert out.endswith("segue check: 1 of 9 checks failed: calibration\n")
+    assert out.endswith("segue check: 1 of 10 checks failed: calibration\n")
 
 
 def test_a_camera_that_does_not_exist_is_a_finding(capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import grp
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from segue.tools.check_robot import ArmPlace, check_arm, permission_remedy
 from segue.tools.checks import Check, Verdict, exit_code
 
 ALL = (
-    "port", "permission", "exclusive", "calibration", "servos", "firmware",
+    "port", "permission", "exclusive", "calibration", "servos", "answers", "firmware",
     "voltage", "temperature", "torque", "registers", "pose",
 )  # fmt: skip
 
@@ -225,3 +226,16 @@ def test_two_calibrations_that_differ_are_a_doubt(bus: FeetechBus, tmp_path: Pat
     assert checks["calibration"].verdict is Verdict.WARN
     assert checks["calibration"].says == f"two calibrations differ: {new} is used, {old} is not"
     assert checks["registers"].verdict is Verdict.OK
+
+
+def test_a_slow_adapter_is_told_with_the_rate_that_works(bus: FeetechBus, arm: ArmPlace) -> None:
+    """Answers that take 8 ms fail the check at 100 Hz with what to do, and pass it at a rate that fits."""
+    bus.delay(0.008)
+    check = found(arm)["answers"]
+    assert (check.verdict, check.exit_code) == (Verdict.FAIL, 78)
+    said = re.search(r"control_hz: 100; .* take (8|9) ms, .* give --control_hz=(\d+) or less", check.says)
+    assert said is not None, check.says
+    check = found(replace(arm, control_hz=float(said[2]) - 5))["answers"]
+    assert check.verdict is Verdict.OK
+    assert re.match(r"take (8|9) ms; a tick's questions fit up to [67]\d times a second", check.says)
+    assert bus.writes == []
