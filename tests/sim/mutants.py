@@ -1,4 +1,4 @@
-"""Executors with one rule broken, to show that the seeds would notice: each mutant is one patch."""
+"""Executors and drivers with one rule broken, to show that the seeds would notice: each is one patch."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ from segue.core.queue import ActionQueue
 from segue.core.schedule import DropReason, Outstanding, RequestRule, RequestScheduler
 from segue.core.types import FloatArray, Leftover, Observation, Strategy
 from segue.core.watchdog import Cause, SafetyLevel, Troubles, Watchdog
+from segue.robots.goals import GoalLimit
+from segue.testing.faults import WeakRobot
 from segue.testing.faultplan import FaultKind
 from segue.testing.simulation import _Sleep
 
@@ -379,6 +381,40 @@ def keep_the_plan_over_a_sleep(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(ChunkExecutor, "_begin_anew", lambda self, now_ns: None)
 
 
+def make_up_for_a_silence(patch: pytest.MonkeyPatch) -> None:
+    """Lets the first goal after a silence be as far away as the time that passed allows."""
+    write, silent = WeakRobot.write, [0]
+
+    def wrote(self: WeakRobot, action: FloatArray, now_ns: int) -> FloatArray:
+        silent[0] = silent[0] + 1 if self.silent else 0
+        limit, usual = self._limit, self._limit._reach
+        limit._reach = usual * (1 + waited[0])
+        waited[0] = silent[0]
+        try:
+            return write(self, action, now_ns)
+        finally:
+            limit._reach = usual
+
+    waited = [0]
+    patch.setattr(WeakRobot, "write", wrote)
+
+
+def say_what_was_meant(patch: pytest.MonkeyPatch) -> None:
+    """Lets a driver whose motors are silent say that it applied what it was told."""
+    write = WeakRobot.write
+
+    def wrote(self: WeakRobot, action: FloatArray, now_ns: int) -> FloatArray:
+        write(self, action, now_ns)
+        return action
+
+    patch.setattr(WeakRobot, "write", wrote)
+
+
+def believe_that_all_arrives(patch: pytest.MonkeyPatch) -> None:
+    """Counts from the newest goal that was sent, although a motor was found to have an older one."""
+    patch.setattr(GoalLimit, "found", lambda self, goals, of: self.arrived(of))
+
+
 MUTANTS: Mapping[str, Mutant] = {
     each.__name__: each
     for each in (
@@ -417,6 +453,9 @@ MUTANTS: Mapping[str, Mutant] = {
         park_without_a_go,
         ask_without_a_go,
         keep_the_plan_over_a_sleep,
+        make_up_for_a_silence,
+        say_what_was_meant,
+        believe_that_all_arrives,
     )
 }
 

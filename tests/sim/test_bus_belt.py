@@ -17,11 +17,14 @@ from segue.policies.registry import load_policy
 from segue.robots.base import Robot
 from segue.robots.belt_cubes import BeltConfig
 from segue.robots.mujoco import SimSO101, SimSO101Config
+from segue.robots.so101_units import ArmUnits
 from segue.testing.bus_belt import BusBelt
+from segue.testing.goal_checker import check_goals, servo_speeds
+from segue.testing.servo_arm import default_calibration
 from segue.testing.simlink import LinkModel
 from segue.testing.simserver import ServiceTime, SimServer
 from segue.testing.simulation import Simulation
-from tests.sim.support import client
+from tests.sim.support import CONTROL_HZ, client
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
@@ -41,13 +44,17 @@ def wilson(successes: int, trials: int) -> tuple[float, float]:
 
 
 def drive(robot: Robot) -> dict[str, Any]:
-    """Returns the summary of a run with 300 ms of latency."""
+    """Returns the summary of a run with 300 ms of latency, in which no servo was told to leap."""
     policy = load_policy("builtin:belt", "cpu")
     policy.warm_up()
     made = client(robot, Strategy.RTC, link=LinkModel(delay_ms=0.2), seed=SEED)
     server = SimServer(policy, ServiceTime(inference_ms=20.0, latency_ms=LATENCY_MS))
     assert isinstance(robot, SimSO101 | BusBelt)
     Simulation(server, [made]).run(until_s=900.0, done=lambda: made.executor is not None and robot.exhausted)
+    if isinstance(robot, BusBelt):
+        units = ArmUnits(default_calibration())
+        assert len(robot.line.goals) > 50_000
+        assert check_goals(robot.line.goals, servo_speeds(units), CONTROL_HZ) == []
     assert made.stats is not None
     return made.stats.summary("done", robot.summary())
 

@@ -69,6 +69,7 @@ class FaultKind(StrEnum):
     SLEEP = "sleep"  # the robot's computer sleeps; amount: seconds until a person says go, where one has to
     NEW_EPISODE = "new_episode"  # executor.reset() whatever is under way
     WEAK_DRIVER = "weak_driver"  # amount: the driver applies that share of the way
+    BUS_STALL = "bus_stall"  # the motors hear and answer nothing; of odd choice the goal before is lost, too
     # What follows ends the run.
     OTHER_POLICY = "other_policy"  # the server is back with other weights
     SIGNAL = "signal"  # an orderly stop is asked for
@@ -123,6 +124,7 @@ _LASTS_S: Mapping[FaultKind, tuple[float, float]] = MappingProxyType(
         FaultKind.STALL: (0.02, 0.4),
         FaultKind.SLEEP: (0.3, 20.0),
         FaultKind.WEAK_DRIVER: (0.2, 4.0),
+        FaultKind.BUS_STALL: (0.01, 0.19),
     }
 )
 _AMOUNTS: Mapping[FaultKind, tuple[float, float]] = MappingProxyType(

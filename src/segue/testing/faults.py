@@ -27,7 +27,10 @@ from segue.core.watchdog import Resume, SafetyLevel
 from segue.errors import PolicyError
 from segue.policies.base import PolicyInput, PolicyOutput
 from segue.policies.scripted import ScriptedConfig, ScriptedPolicy
-from segue.testing.faultplan import Fault, FaultKind
+from segue.robots.base import RobotState
+from segue.robots.goals import GoalLimit
+from segue.testing.faultplan import CONTROL_HZ, Fault, FaultKind
+from segue.testing.goal_log import GoalLog
 from segue.testing.robots import FakeRobot
 from segue.testing.simlink import Partition
 from segue.testing.simulation import SimClient, Simulation
@@ -75,17 +78,69 @@ class MoodyPolicy:
 
 
 class WeakRobot(FakeRobot):
-    """Goes only a share of the way that it is told to, and says so."""
+    """Goes only a share of the way that it is told to, or hears nothing for a while, and says so.
+
+    Its goals are limited as those of an arm on a bus are (`GoalLimit`): after a silence it goes on
+    from where it is.
+
+    Attributes:
+        share: of the way, 0 to 1.
+        silent: nothing is heard and nothing answered; the last state is known, with its age.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.share = 1.0
+        self.silent = False
+        reach = self.spec.action.array("max_speed") / CONTROL_HZ
+        self._limit = GoalLimit(reach, self._position)
+        self._all = np.ones(len(reach), dtype=np.bool_)
+        self._taken: list[tuple[int, FloatArray]] = []
+        self._seen_ns = 0
+
+    @property
+    def goals(self) -> GoalLog:
+        """What its motors took, and when."""
+        times, goals = zip(*self._taken, strict=True) if self._taken else ((), ())
+        return GoalLog.of_columns(self.spec.action.names, times, np.array(goals))
+
+    def fall_silent(self, loses_one: bool) -> None:
+        """Hears nothing any more; `loses_one`: the newest goal was lost on its way already."""
+        if loses_one and not self.silent and len(self._taken) > 1:
+            self._taken.pop()
+            self._position = self._taken[-1][1]
+        self.silent = True
+
+    def read(self, now_ns: int) -> RobotState:
+        """Returns where it is, or was when it was heard last.
+
+        Raises:
+            RobotFault: it was told to fail.
+        """
+        seen = super().read(now_ns)
+        if self.silent:
+            return replace(seen, captured_ns=self._seen_ns)
+        if self._position is self._limit.told:
+            self._limit.arrived(self._all)
+        else:
+            self._limit.found(self._position, self._all)
+        self._seen_ns = now_ns
+        return seen
 
     def write(self, action: FloatArray, now_ns: int) -> FloatArray:
-        """Goes towards `action`, shape (A,), and returns where it went."""
+        """Goes towards `action`, shape (A,), and returns what it was told last.
+
+        Raises:
+            RobotFault: it was told to fail.
+        """
         if self.share < 1.0:
             action = self._position + self.share * (action - self._position)
-        return super().write(action, now_ns)
+        if not self.silent:
+            self._limit.tell(self._limit.within(action), self._all)
+            super().write(self._limit.told, now_ns)
+            self._position = self._limit.told
+            self._taken.append((now_ns, self._position))
+        return self._limit.told
 
 
 @dataclass(frozen=True, slots=True)
@@ -426,6 +481,14 @@ def _strengthen(world: World, fault: Fault) -> None:
     world.robot.share = 1.0
 
 
+def _silence(world: World, fault: Fault) -> None:
+    world.robot.fall_silent(loses_one=bool(fault.choice % 2))
+
+
+def _unsilence(world: World, fault: Fault) -> None:
+    world.robot.silent = False
+
+
 def _signal(world: World, fault: Fault) -> None:
     if world.client.executor is not None:
         world.client.executor.stop(ExitReason.SIGNALLED)
@@ -474,6 +537,7 @@ _HANDS: Mapping[FaultKind, tuple[Hand, Hand | None]] = MappingProxyType(
         FaultKind.SLEEP: (_fall_asleep, _wake),
         FaultKind.NEW_EPISODE: (_new_episode, None),
         FaultKind.WEAK_DRIVER: (_weaken, _strengthen),
+        FaultKind.BUS_STALL: (_silence, _unsilence),
         FaultKind.OTHER_POLICY: (_start_other, None),
         FaultKind.SIGNAL: (_signal, None),
         FaultKind.ROBOT: (_break, None),

@@ -30,6 +30,7 @@ from segue.policies.scripted import ScriptedConfig
 from segue.testing.checker import check_commands
 from segue.testing.faultplan import CONTROL_HZ, ENDINGS, MINUTE_S, FaultKind, FaultPlan, Service, draw
 from segue.testing.faults import Healing, MoodyPolicy, WeakRobot, World, strike
+from segue.testing.goal_checker import check_applied, check_goals
 from segue.testing.linkjudge import LinkJudge
 from segue.testing.oracle import Oracle
 from segue.testing.simserver import ServiceTime, SimServer
@@ -52,6 +53,7 @@ _TO_END_S = 30.0
 _TO_REST_NS = 10 * NS_PER_S
 RECOVERY_NS = 1 * NS_PER_S  # and one inference: FAULTS, rows 1 and 5
 SHOWN = 8
+ROUNDING = 1e-5  # of goals that are no counts, robot units
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,10 +131,13 @@ def _judged(plan: FaultPlan, world: World) -> SeedResult:
     config = client.executor.config
     header = CommandLogHeader.of(config.control_hz, config.action_hz, config.safety, config.action.dimensions)
     if header.age_ceiling_ns is None:
-        header = replace(
-            header, age_ceiling_ns=_ceiling_ns(config, world.simulation.server.declared.warm_inference_ns)
-        )
-    found = [str(v) for v in check_commands([kept.row for kept in ticks], header)]
+        declared = world.simulation.server.declared
+        header = replace(header, age_ceiling_ns=_ceiling_ns(config, declared.warm_inference_ns))
+    rows, goals = [kept.row for kept in ticks], world.robot.goals
+    judged_motion = check_commands(rows, header) + check_applied(rows, header, goals)
+    max_speed = {each.name: each.max_speed for each in config.action.dimensions}
+    judged_motion += check_goals(goals, max_speed, config.control_hz, ROUNDING)
+    found = [str(v) for v in judged_motion]
     oracle = Oracle(config)
     found += [str(finding) for finding in oracle.judge(ticks)]
     found += LinkJudge().judge(client.end.notes)
