@@ -25,8 +25,8 @@ from segue.core.schedule import DropReason, Outstanding, RequestRule, RequestSch
 from segue.core.types import FloatArray, Leftover, Observation, Strategy
 from segue.core.watchdog import Cause, SafetyLevel, Troubles, Watchdog
 from segue.robots.goals import GoalLimit
-from segue.testing.faults import WeakRobot
 from segue.testing.faultplan import FaultKind
+from segue.testing.faults import WeakRobot
 from segue.testing.simulation import _Sleep
 
 Mutant = Callable[[pytest.MonkeyPatch], None]

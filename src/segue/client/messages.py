@@ -204,9 +204,7 @@ def decode_message(data: bytes) -> Message:
     number, size = _HEAD.unpack_from(data)
     end = _HEAD.size + size
     if number >= len(_KINDS) or size > MAX_SMALL_BYTES or end > len(data):
-        raise LocalProtocolError(
-            f"message: kind {number} with {size} of {len(data)} bytes of fields is none"
-        )
+        raise LocalProtocolError(f"message: kind {number} with {size} of {len(data)} bytes of fields is none")
     kind = _KINDS[number]
     made = _made(kind, _parsed(kind, data[_HEAD.size : end]))
     if "body" in kind.__slots__:
