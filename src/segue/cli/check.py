@@ -95,7 +95,7 @@ def arm_place(config: RunConfig) -> ArmPlace | None:
         port=robot.port,
         calibration_dir=robot.calibration_dir,
         writes_calibration=robot.write_calibration,
-        control_hz=config.execution.control_hz,
+        control_hz=config.execution.commands_hz,
     )
 
 

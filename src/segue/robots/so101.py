@@ -276,7 +276,7 @@ class SO101:
         """Forgets for how long servos had been mute or behind when the computer went to sleep."""
         if self._arm is not None:
             self._arm.pose.mute_since_ns = None
-            self._arm.follow.forget()
+            self._arm.goals.forget()
 
     def summary(self) -> dict[str, int]:
         """Returns what the bus counted, the highest temperature (°C) and the lowest voltage (mV)."""

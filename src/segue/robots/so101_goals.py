@@ -50,6 +50,10 @@ class Goals:
         """The newest goal that each servo was sent, counts."""
         return self._packets.sent
 
+    def forget(self) -> None:
+        """Begins anew to see who is behind, as after the computer slept."""
+        self._follow.forget()
+
     def __repr__(self) -> str:
         return f"<Goals {self.sent} {self._limit!r}>"
 

@@ -183,12 +183,12 @@ class FeetechBus:
     def silence(self, seconds: float) -> None:
         """Lets nobody hear anything for a while."""
         with self._lock:
-            self.line.faults.silent_until_ns = time.monotonic_ns() + round(seconds * NS_PER_S)
+            self.line.faults.silent_until_ns = now_ns() + round(seconds * NS_PER_S)
 
     def stall(self, seconds: float) -> None:
         """Lets the adapter stand still for a while, and then deliver at once all that it was given."""
         with self._lock:
-            self.line.adapter.waits.held_until_ns = time.monotonic_ns() + round(seconds * NS_PER_S)
+            self.line.adapter.waits.held_until_ns = now_ns() + round(seconds * NS_PER_S)
 
     def grid(self, seconds: float) -> None:
         """Hands replies on at whole multiples of that only, as an FTDI does; 0 for at once."""
