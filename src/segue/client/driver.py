@@ -16,6 +16,7 @@ from typing import Protocol
 
 import numpy as np
 
+from segue.client.commands import ActionView
 from segue.client.messages import Answer, Ask, Message
 from segue.client.stats import Exchange
 from segue.clock import Clock
@@ -72,6 +73,7 @@ class Driver:
         self.seen = checked(robot.spec, robot.read(clock.now_ns()))
         self.executor = ChunkExecutor(config, pose(robot.spec, self.seen))
         self.exchange: tuple[int, Exchange] | None = None
+        self.view = ActionView(robot.spec)
         self._post = post
         self._clock = clock
         self._stamp_ns = clock.now_ns()

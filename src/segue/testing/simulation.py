@@ -21,7 +21,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from segue.client.commands import ActionView, CommandRow, row_of
+from segue.client.commands import CommandRow, row_of
 from segue.client.driver import Driver
 from segue.client.stats import RunStats
 from segue.clock import NS_PER_S, SLEEP_NS
@@ -136,7 +136,6 @@ class SimClient:
             chunk_length=0,
             seed=setup.seed,
         )
-        self._view = ActionView(robot.spec)
 
     def __repr__(self) -> str:
         return f"<SimClient {self.setup.robot_id} {self.end.state.value} {self.executor!r}>"
@@ -167,7 +166,7 @@ class SimClient:
         if self.setup.keep_commands:
             executor = driver.executor
             blind = executor.troubles.camera is not None
-            known = {"applied": applied, "measured": self._view.of(observation.state)}
+            known = {"applied": applied, "measured": driver.view.of(observation.state)}
             row = row_of(executor, tick, now_ns, captured_ns=observation.captured_ns, **known)
             counts = replace(executor.queue.counts)
             paused = executor.troubles.paused
