@@ -75,6 +75,9 @@ def too_many_volts(above: Mapping[str, tuple[int, int]]) -> str:
     )
 
 
+_WELL = Status(0)
+
+
 class Health:
     """Heeds what each servo says, and remembers the worst."""
 
@@ -100,12 +103,15 @@ class Health:
         """
         dangers, above = [], {}
         for servo, answer in answers.items():
-            status = self._confirmed(servo, Status(answer.error), Status(in_block(answer, STATUS)))
+            told = in_block(answer, STATUS)
+            # Nearly always nothing is wrong, and flags cost six servos 20 us.
+            well = not (answer.error or told or servo in self._told)
+            status = _WELL if well else self._confirmed(servo, Status(answer.error), Status(told))
             celsius, tenths = in_block(answer, PRESENT_TEMPERATURE), in_block(answer, PRESENT_VOLTAGE)
             self.hottest_c = max(self.hottest_c, celsius)
             self.lowest_dv = tenths if self.lowest_dv is None else min(self.lowest_dv, tenths)
-            self._note_voltage(servo, Status.VOLTAGE in status, tenths)
-            if status & DANGERS:
+            self._note_voltage(servo, not well and Status.VOLTAGE in status, tenths)
+            if not well and status & DANGERS:
                 dangers.append(f"{self.name(servo)} is {(status & DANGERS).words()} ({celsius} °C)")
             if self._stays_above(servo, tenths):
                 above[self.name(servo)] = (tenths, self._limits[servo][1])
@@ -116,8 +122,10 @@ class Health:
 
     def _confirmed(self, servo: int, header: Status, register: Status) -> Status:
         """Returns the bits that reply and register agree on, or that were told in the last tick, too."""
-        before, self._told[servo] = self._told.get(servo, Status(0)), header | register
-        return (header & register) | ((header | register) & before)
+        now, before = header | register, self._told.pop(servo, _WELL)
+        if now:
+            self._told[servo] = now
+        return (header & register) | (now & before)
 
     def _stays_above(self, servo: int, tenths: int) -> bool:
         """Notes what a servo gets, and returns whether it is too much for the second tick in a row."""
