@@ -10,6 +10,7 @@ answer means for the link is the core's to say (`segue.core.link.heard`).
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Protocol, cast
 
@@ -23,6 +24,7 @@ from segue.wire import policy_pb2 as pb
 from segue.wire.channel import client_options
 from segue.wire.refusal import Reason, refusal_in, said
 
+_LAST_LOOK_S = 0.3
 _SERVICE = "/segue.v1.PolicyService/"
 
 
@@ -72,6 +74,7 @@ class PolicyChannel:
         self._listener = listener
         self._connected = False
         self._told = False
+        self._under_way: set[Call] = set()
         self._metadata = _metadata(security.token)
         self._channel = _make_channel(way, security)
         # Bytes in, bytes out: what is read is read by the one who needs it.
@@ -99,13 +102,25 @@ class PolicyChannel:
     def close(self) -> None:
         """Closes the channel; calls under way end as cancelled. May be called twice."""
         self._channel.unsubscribe(self._note)
-        # gRPC looks at a connection's state every 200 ms, and closing waits for that look: a fresh
-        # channel need not.
-        threading.Thread(target=self._channel.close, name="close-channel").start()
+        for call in tuple(self._under_way):
+            call.cancel()
+        threading.Thread(target=self._close_later, name="close-channel").start()
+
+    def _close_later(self) -> None:
+        """Closes the channel once gRPC looks at its state no more, which a fresh channel need not wait for.
+
+        It looks every 200 ms. A look at a channel that was closed just before raises on a thread of
+        gRPC's, which would be a traceback on the terminal.
+        """
+        time.sleep(_LAST_LOOK_S)
+        self._channel.close()
 
     def _start(self, name: str, request: bytes, timeout_ns: int) -> Call:
-        call = self._calls[name].future(request, timeout=timeout_ns / NS_PER_S, metadata=self._metadata)
-        return cast(Call, call)
+        future = self._calls[name].future(request, timeout=timeout_ns / NS_PER_S, metadata=self._metadata)
+        call = cast(Call, future)
+        self._under_way.add(call)
+        call.add_done_callback(self._under_way.discard)
+        return call
 
     def _note(self, state: grpc.ChannelConnectivity) -> None:
         """Takes a change of the connection; runs on a thread of gRPC's."""

@@ -59,7 +59,16 @@ class GaveUp(Exception):
 class Link:
     """The link of one robot: `open` first, then `run` on a thread of its own."""
 
-    def __init__(self, plan: LinkPlan, robot: RobotSpec, offer: Offer, clock: Clock, limit_ns: int) -> None:
+    def __init__(
+        self,
+        plan: LinkPlan,
+        robot: RobotSpec,
+        offer: Offer,
+        clock: Clock,
+        limit_ns: int,
+        *,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
         """Connects to nothing yet.
 
         Args:
@@ -68,10 +77,11 @@ class Link:
             offer: makes the handshake once the server's policies are known.
             clock: of this host.
             limit_ns: how long `open` tries.
+            chance: returns a number, uniform in 0..1, for the jitter of waiting times.
         """
         self.refusal: Exception | None = None
         self._inbox = _Inbox()
-        self.machine = LinkMachine(plan.rules(limit_ns), robot, random.random)
+        self.machine = LinkMachine(plan.rules(limit_ns), robot, chance)
         self.connector = Connector(plan, offer, self._inbox.tell)
         self._clock = clock
         self._sleep = SleepWatch(clock)

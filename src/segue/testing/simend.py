@@ -10,7 +10,7 @@ does one that arrives twice, since it is the core that has to refuse them.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,7 +39,10 @@ from segue.wire.refusal import Refusal
 
 @dataclass(frozen=True, slots=True)
 class Knock:
-    """Asks for a connection; the host answers it, even for a process that is stopped."""
+    """Asks for a connection; the host answers it, even for a process that is stopped.
+
+    Nobody is connected by that alone: gRPC waits until the process has said something, too.
+    """
 
     channel: int
 
@@ -70,6 +73,7 @@ class EndSetup:
         link: the network between this robot and the server.
         seed: of network and backoff.
         rules: of the link's machine.
+        chance: of its jitter; None draws it from the seed.
     """
 
     robot: RobotSpec
@@ -78,6 +82,7 @@ class EndSetup:
     link: LinkModel
     seed: int
     rules: LinkRules = field(default_factory=lambda: LinkPlan("").rules(60_000_000_000))
+    chance: Callable[[], float] | None = None
 
 
 @dataclass(slots=True)
@@ -95,7 +100,8 @@ class LinkEnd:
 
     def __init__(self, setup: EndSetup) -> None:
         self.link: SimLink[Parcel] = SimLink(setup.link, setup.seed)
-        self.machine = LinkMachine(setup.rules, setup.robot, random.Random(setup.seed + 1).random)
+        chance = setup.chance or random.Random(setup.seed + 1).random
+        self.machine = LinkMachine(setup.rules, setup.robot, chance)
         self.mail: list[Message] = []
         self.closed = False
         self.refusal: SegueError | None = None
@@ -152,6 +158,8 @@ class LinkEnd:
         self._note_parcel(parcel, now_ns)
         match parcel:
             case Accepted():
+                self._describe(parcel.channel, now_ns)  # stands for the first words of HTTP/2
+            case Reply() if self._is_first_word(parcel):
                 self._feed(ev.Connected(parcel.channel), now_ns)
             case Reset() if self.state is LinkState.DIALING:
                 self._feed(ev.TurnedAway(parcel.channel, _reset()), now_ns)
@@ -162,6 +170,10 @@ class LinkEnd:
                 self._answered(parcel, now_ns)
             case Reply():
                 self._feed(_opened(parcel), now_ns)
+
+    def _is_first_word(self, reply: Reply) -> bool:
+        dialing = self.state is LinkState.DIALING and reply.channel == self.machine.dials
+        return dialing and reply.method is Method.DESCRIBE
 
     def _note_parcel(self, parcel: Parcel, now_ns: int) -> None:
         """Keeps what arrived, for the judge of the link."""
@@ -224,8 +236,7 @@ class LinkEnd:
                 self._feed(ev.Diagnosed(effect.channel, None), now_ns)
             case ev.Describe():
                 self._note(now_ns, Wire.GREET, effect.channel)
-                data = pb.DescribeRequest().SerializeToString()
-                self._send(Call(effect.channel, 0, data, Method.DESCRIBE), now_ns)
+                self._describe(effect.channel, now_ns)
             case ev.Open():
                 self._open(effect, now_ns)
             case ev.Send():
@@ -249,6 +260,9 @@ class LinkEnd:
             self._feed(ev.TurnedAway(channel, self.lookup_fails), now_ns)
         else:
             self._send(Knock(channel), now_ns)
+
+    def _describe(self, channel: int, now_ns: int) -> None:
+        self._send(Call(channel, 0, pb.DescribeRequest().SerializeToString(), Method.DESCRIBE), now_ns)
 
     def _open(self, effect: ev.Open, now_ns: int) -> None:
         setup = self._setup

@@ -51,6 +51,7 @@ class SimSetup:
         link: the network between this robot and the server.
         seed: of network, backoff and policy noise.
         keep_commands: whether every tick is kept in `SimClient.ticks`, for checkers.
+        chance: returns a number in 0..1 for the jitter of waiting times; None draws it from the seed.
     """
 
     configure: Callable[[PolicySpec], facts.ExecutorConfig]
@@ -60,6 +61,7 @@ class SimSetup:
     link: LinkModel = field(default_factory=LinkModel)
     seed: int = 0
     keep_commands: bool = False
+    chance: Callable[[], float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +126,10 @@ class SimClient:
         self.ticks: list[KeptTick] = []
         self.stalled_until_ns = 0
         self.sleep = _Sleep()
-        self.end = LinkEnd(EndSetup(robot.spec, setup.robot_id, setup.guidance, setup.link, setup.seed))
+        end = EndSetup(
+            robot.spec, setup.robot_id, setup.guidance, setup.link, setup.seed, chance=setup.chance
+        )
+        self.end = LinkEnd(end)
         self._clock = VirtualClock()
         self._driver: Driver | None = None
         self._context = RequestContext(

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import queue
+import threading
+import time
 from collections.abc import Iterator
+from typing import Any
 
 import grpc
 import pytest
@@ -132,6 +135,45 @@ def test_a_call_that_was_given_up_is_a_failed_one(toy: ToyServer, channel: Polic
     call = channel.infer(pb.InferRequest().SerializeToString(), 20 * NS_PER_S)
     call.cancel()
     assert end_of(call) == Heard("CANCELLED", "given up")
+
+
+def test_calls_under_way_end_with_their_channel(toy: ToyServer, channel: PolicyChannel) -> None:
+    """A channel that is closed gives its calls up at once."""
+    toy.stuck.set()
+    call = channel.infer(pb.InferRequest().SerializeToString(), 20 * NS_PER_S)
+    channel.close()
+    assert end_of(call) == Heard("CANCELLED", "given up")
+
+
+class SlowLook:
+    """gRPC's inner channel, whose state takes a while to look at."""
+
+    def __init__(self, inner: Any) -> None:
+        self.looks: queue.Queue[threading.Thread] = queue.Queue()
+        self.watch_connectivity_state = inner.watch_connectivity_state
+        self._inner = inner
+
+    def check_connectivity_state(self, connects: bool) -> Any:
+        found = self._inner.check_connectivity_state(connects)
+        self.looks.put(threading.current_thread())
+        time.sleep(0.05)
+        return found
+
+
+def test_a_channel_that_is_closed_while_grpc_looks_at_it_ends_in_silence(
+    ears: Ears, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever closes between two looks of gRPC's own thread gets no traceback of that thread."""
+    raised: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", raised.append)
+    channel = PolicyChannel("127.0.0.1:1", ears)
+    state = channel._channel._connectivity_state  # type: ignore[attr-defined]
+    state.channel = slow = SlowLook(state.channel)
+    channel.connect()
+    looks = slow.looks.get(timeout=WAIT_S)
+    channel.close()
+    looks.join(WAIT_S)
+    assert not raised
 
 
 def test_a_long_text_of_the_server_is_cut(toy: ToyServer, channel: PolicyChannel) -> None:

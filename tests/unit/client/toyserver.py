@@ -61,6 +61,7 @@ class ToyServer:
         self.metadata: list[dict[str, str | bytes]] = []
         self.stuck = threading.Event()
         self.padding = 0
+        self.actions = np.zeros((1, WIDTH))  # of a chunk
         self.garbage = b""
         self.says = "no,\nsays the toy"
         self.spec_hash = ""  # what it claims instead of the true one
@@ -115,9 +116,12 @@ class ToyServer:
             refuse(context, self.infers.pop(0), self.says)
         if self.garbage:
             return self.garbage
-        rows = 1 + self.padding // (8 * WIDTH)
+        actions = self.actions
+        if self.padding:
+            actions = np.zeros((1 + self.padding // (8 * WIDTH), WIDTH))
+        captured_ns = message.observation.captured_ns
         chunk = ActionChunk(
-            message.number, message.epoch, message.start_step, 0, np.zeros((rows, WIDTH)), None, 0, "cafe"
+            message.number, message.epoch, message.start_step, captured_ns, actions, None, 0, "cafe"
         )
         reply = encode_chunk(chunk)
         set_timings(reply, ServerTimings(total_ns=self.served_ns))
