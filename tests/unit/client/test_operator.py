@@ -64,10 +64,7 @@ def test_several_operators_share_a_desk() -> None:
 
 
 def test_an_embedded_run_has_an_operator_too(address: str) -> None:
-    """What he says while the arm may move is obeyed, in one process as in two.
-
-    The end comes before anything was executed, which is no 0.
-    """
+    """What he says is obeyed, in one process as in two; an end before anything was executed is no 0."""
 
     class Ends(Guest):
         @contextmanager
