@@ -49,6 +49,7 @@ class WireNote:
         session: that the request names, or that was opened.
         reason: of a refusal.
         deadline_ns, epoch: of a request.
+        lasted_ns: of a sleep.
     """
 
     t_ns: int
@@ -59,6 +60,7 @@ class WireNote:
     reason: str = ""
     deadline_ns: int = 0
     epoch: int = 0
+    lasted_ns: int = 0
 
 
 @dataclass(slots=True)
@@ -219,8 +221,8 @@ class LinkJudge:
         books = self._books
         books.awaited, books.missed = None, 0
         if books.dial is not None and books.opened_ns is None:
-            books.dial = replace(books.dial, t_ns=note.t_ns)
-            books.greeted_ns = None if books.greeted_ns is None else note.t_ns
+            books.dial = replace(books.dial, t_ns=books.dial.t_ns + note.lasted_ns)
+            books.greeted_ns = None if books.greeted_ns is None else books.greeted_ns + note.lasted_ns
 
     def _is_awaited(self, note: WireNote) -> bool:
         awaited = self._books.awaited

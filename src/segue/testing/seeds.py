@@ -175,7 +175,12 @@ def digest_of(ticks: Sequence[KeptTick]) -> str:
 
 
 def _judged_healings(plan: FaultPlan, world: World) -> list[Healing]:
-    """Returns the healings after which a chunk is promised in time: the arm waited, nothing else struck."""
+    """Returns the healings after which a chunk is promised in time: the arm waited, nothing else struck.
+
+    A policy far slower than it says has to teach that first, and is promised nothing.
+    """
+    if plan.setting.service.slow:
+        return []
     return [healing for healing in world.healings if healing.waits and plan.apart and not plan.ends]
 
 
@@ -186,9 +191,9 @@ def _returns(judged: Sequence[Healing]) -> Counter[str]:
 
 
 def _inference_ns(plan: FaultPlan) -> int:
-    """Returns how long a good chunk takes; a policy far slower than it says has to teach that first."""
+    """Returns how long a good chunk takes."""
     service = plan.setting.service
-    return int(max(service.inference_ms, service.latency_ms) * NS_PER_MS) * (2 if service.slow else 1)
+    return int(max(service.inference_ms, service.latency_ms) * NS_PER_MS)
 
 
 def _recovery(healing: Healing, ticks: Sequence[KeptTick], inference_ns: int) -> tuple[float, str]:
@@ -211,7 +216,7 @@ def _end_of(plan: FaultPlan, ticks: Sequence[KeptTick]) -> list[str]:
     last = ticks[-1].tick
     if plan.apart and plan.ends:
         return _right_end(plan, ticks)
-    if not plan.apart:
+    if not plan.apart or plan.setting.service.slow:
         return []
     if last.exit is not None:
         return [

@@ -146,7 +146,7 @@ class LinkEnd:
 
     def slept(self, duration_ns: int, now_ns: int) -> None:
         """Notes that the computer slept until now."""
-        self._note(now_ns, Wire.SLEPT, self.machine.dials)
+        self._note(now_ns, Wire.SLEPT, self.machine.dials, lasted_ns=duration_ns)
         self._feed(ev.Slept(duration_ns), now_ns)
 
     def next_date_ns(self) -> int | None:
