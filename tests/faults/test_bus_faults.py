@@ -211,7 +211,7 @@ def test_a_slow_adapter(order: str, takes: int, row: Row, bench: Bench, judged: 
 @pytest.mark.parametrize("order", ["overload shoulder_lift", "overheat wrist_flex"])
 def test_a_servo_in_danger(order: str, row: Row, bench: Bench, judged: Judge) -> None:
     """A servo that says that it is in danger latches within two ticks, and the other joints hold."""
-    made = bench.arm().moving(2)
+    made = bench.arm().moving(6)
     what, joint = order.split()
     ordered_ns = bench.bus.order(order)
     fault = made.first("level", ordered_ns, state_to="FAULT")
@@ -232,7 +232,7 @@ def test_a_servo_in_danger(order: str, row: Row, bench: Bench, judged: Judge) ->
 )
 def test_a_supply_that_becomes_too_high(row: Row, bench: Bench, judged: Judge) -> None:
     """More volts than a servo allows itself, for two ticks in a row, latch; a spike of one tick does not."""
-    made = bench.arm().moving(2)
+    made = bench.arm().moving(6)
     ordered_ns = bench.bus.order("voltage shoulder_lift 12")
     fault = made.first("level", ordered_ns, state_to="FAULT")
     row.within("FAULT after", (fault["mono_ns"] - ordered_ns) / MS, 3 * TICK_MS)

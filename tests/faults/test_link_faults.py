@@ -97,7 +97,7 @@ def test_a_bad_network_for_a_while(
     """Ten seconds of 20 to 300 ms of delay and a reset every two move the arm by fresh actions only."""
     server = serve(latency_s=INFERENCE_MS / 1000)
     with FaultProxy(server.address, seed=3) as proxy:
-        made = arm(proxy.address, seconds=12.0).moving()
+        made = arm(proxy.address, seconds=18.0).moving()
         for k in range(10):
             proxy.delay(20.0 if k % 3 else 150.0, jitter_ms=40.0 if k % 2 else 150.0)
             if k % 2:
